@@ -1,0 +1,108 @@
+"""One hierarchy for every mistake a user can make, and for every file that cannot be trusted.
+
+Failures of the numerics are not here: they are a `Status` that a run returns.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The place in a model description that a message talks about."""
+
+    file: str = ""
+    table: str = ""
+    key: str = ""
+
+    def at(self, *, table: str | None = None, key: str | None = None) -> Where:
+        """The same file, another table or key."""
+        return Where(self.file, self.table if table is None else table, self.key if key is None else key)
+
+    def __str__(self) -> str:
+        parts = [self.file] if self.file else []
+        if self.table:
+            parts.append(f"[{self.table}]")
+        if self.key:
+            parts.append(self.key)
+        return " ".join(parts)
+
+
+class DynlibError(Exception):
+    """Base of all errors that dynlib raises on purpose."""
+
+
+class ModelError(DynlibError):
+    """A model description that cannot be used; the message starts with file, table and key."""
+
+    def __init__(self, message: str, where: Where | None = None) -> None:
+        self.where = where or Where()
+        prefix = str(self.where)
+        super().__init__(f"{prefix}: {message}" if prefix else message)
+
+
+class ExpressionError(ModelError):
+    """An expression outside the grammar, or naming something unknown; carries line and column."""
+
+    def __init__(self, message: str, text: str, position: int, where: Where | None = None) -> None:
+        before = text[:position]
+        self.line = before.count("\n") + 1
+        self.column = position - (before.rfind("\n") + 1) + 1
+        lines = text.splitlines() or [""]
+        shown = lines[min(self.line, len(lines)) - 1]
+        if len(shown) > 160:
+            start = max(0, self.column - 80)
+            shown, pointer = shown[start : start + 160], self.column - start
+        else:
+            pointer = self.column
+        place = f"line {self.line}, column {self.column}" if len(lines) > 1 else f"column {self.column}"
+        super().__init__(f"{message} ({place})\n    {shown}\n    {' ' * (pointer - 1)}^", where)
+
+
+class ConfigError(DynlibError, ValueError):
+    """An argument or option that does not exist or has an impossible value."""
+
+
+class UnknownNameError(ConfigError):
+    """A name (state, parameter, snapshot, segment, …) that does not exist; the message suggests one that does."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        names = list(known)
+        super().__init__(f"unknown {kind} {name!r}{suggest(str(name), names)}")
+
+
+class ResumeError(DynlibError):
+    """A run that cannot continue the session: overlap, forbidden override, incompatible state."""
+
+
+class SnapshotError(DynlibError):
+    """A snapshot that cannot be made or used."""
+
+
+class PinMismatchError(SnapshotError):
+    """A snapshot made by another model, stepper, dtype or numerics revision; names each pin and both values."""
+
+
+class SnapshotFileError(SnapshotError):
+    """A file that is not a whole, untouched snapshot file."""
+
+
+class NumericsWarning(UserWarning):
+    """A run ended early because of its numerics; what was computed before is kept."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A tail for an error message: the nearest known name, or a list of a few."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not near:
+        near = [k for k in names if k.lower() == name.lower()][:1]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    if not names:
+        return "; there are none"
+    shown = ", ".join(repr(k) for k in names[:8])
+    return f"; known: {shown}{', …' if len(names) > 8 else ''}"

@@ -1,0 +1,1 @@
+"""What a model is: language, checks, frozen `Model`, locations, presets, mods, structure hash."""

@@ -1,0 +1,595 @@
+"""From a document (the tables of a TOML file, or the same as Python dicts) to a checked, frozen `Model`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dynlib.errors import ExpressionError, ModelError, Where, suggest
+from dynlib.spec.expressions import (
+    EVENT_MACROS,
+    FUNCTIONS,
+    RESERVED,
+    Binary,
+    Call,
+    Item,
+    Name,
+    Node,
+    Num,
+    parse,
+    parse_looped,
+    walk,
+)
+from dynlib.spec.model import (
+    Action,
+    Aux,
+    Equation,
+    Event,
+    Function,
+    Loop,
+    Model,
+    Preset,
+    Quantity,
+    SimDefaults,
+)
+from dynlib.spec.resolve import Resolver, Scope, evaluate
+
+MAX_COMPONENTS = 2_000_000
+TABLES = (
+    "model states params constants equations aux functions events presets mods mod sim meta".split()
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_SIZED = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*\[(.+)\]\s*\Z", re.DOTALL)
+_TARGET = re.compile(r"\s*(?:d\(\s*(?P<call>[A-Za-z]\w*)\s*\)|(?P<name>[A-Za-z]\w*))\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<per>/\s*dt)?\s*\Z")
+_ASSIGN = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<op>\+|-|\*\*|\*|//|/|%)?=(?!=)")
+_PHASES = {
+    "pre": ("pre",),
+    "start": ("pre",),
+    "post": ("post",),
+    "end": ("post",),
+    "both": ("pre", "post"),
+}
+Document = Mapping[str, Any]
+
+
+def model_from_document(document: Document, source: str = "") -> Model:
+    """Check a document and freeze it. Raises `ModelError` naming file, table, key and column."""
+    return _Reader(document, source).model()
+
+
+class _Reader:
+    def __init__(self, document: Document, source: str) -> None:
+        self.document, self.where = document, Where(source)
+        self.source = source
+        self.scope = Scope()
+
+    # -- plain access ------------------------------------------------------------------------------------------
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        value = self.document.get(name, {})
+        if not isinstance(value, Mapping):
+            raise ModelError("must be a table", self.where.at(table=name))
+        return value
+
+    def keys(self, table: Mapping[str, Any], allowed: Iterable[str], where: Where) -> None:
+        known = list(allowed)
+        for key in table:
+            if key not in known:
+                raise ModelError(f"unknown key {key!r}{suggest(key, known)}", where)
+
+    def text(self, value: object, where: Where) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int | float):
+            return _spell(float(value), where)
+        if not isinstance(value, str):
+            raise ModelError(f"must be an expression in quotes, not {value!r}", where)
+        return value
+
+    def number(self, value: object, where: Where, names: Mapping[str, float] | None = None) -> float:
+        """A finite number, given as such or as an expression of constants."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ModelError(f"must be a number or an expression of constants, not {value!r}", where)
+        result = self.constant(value, where, names or {}) if isinstance(value, str) else float(value)
+        if not math.isfinite(result):
+            raise ModelError(f"must be finite, not {result}", where)
+        return result
+
+    def constant(self, text: str, where: Where, names: Mapping[str, float]) -> float:
+        local = {name: (int(v), int(v)) for name, v in names.items()}
+        node = Resolver(self.scope, text, where, timed=False, local=local).resolve(parse(text, where))
+        return self.value_of(node, text, where, names)
+
+    def value_of(self, node: Node, text: str, where: Where, names: Mapping[str, float]) -> float:
+        try:
+            return evaluate(node, names)
+        except (ArithmeticError, ValueError) as problem:
+            raise ExpressionError(f"cannot be computed from constants alone ({problem})", text, node.pos, where) from None
+
+    def fresh_name(self, name: str, where: Where, taken: Mapping[str, str]) -> str:
+        if not _NAME.match(name):
+            raise ModelError(f"{name!r} is not a name (letters, digits and _, starting with a letter)", where)
+        if name in RESERVED:
+            raise ModelError(f"{name!r} is a word of the language and cannot be redefined", where)
+        if name in taken:
+            raise ModelError(f"{name!r} is already defined in [{taken[name]}]", where)
+        return name
+
+    # -- the model ---------------------------------------------------------------------------------------------
+
+    def model(self) -> Model:
+        if not isinstance(self.document, Mapping):
+            raise ModelError("a model description must be a table of tables", self.where)
+        self.keys(self.document, TABLES, self.where)
+        head, where = self.table("model"), self.where.at(table="model")
+        self.keys(head, ("type", "name", "dtype", "title", "description", "label"), where)
+        kind = head.get("type")
+        if kind not in ("ode", "map"):
+            raise ModelError(f"must be 'ode' or 'map', not {kind!r}", where.at(key="type"))
+        dtype = head.get("dtype", "float64")
+        if dtype not in ("float64", "float32"):
+            raise ModelError(f"must be 'float64' or 'float32', not {dtype!r}", where.at(key="dtype"))
+        taken: dict[str, str] = {}
+        constants = self.constants(taken)
+        self.scope = Scope(constants=constants)
+        states = self.quantities("states", taken)
+        if not states:
+            raise ModelError("a model needs at least one state", self.where.at(table="states"))
+        params = self.quantities("params", taken)
+        if sum(q.count for q in (*states, *params)) > MAX_COMPONENTS:
+            raise ModelError(f"more than {MAX_COMPONENTS} components", self.where.at(table="states"))
+        aux, functions = self.table("aux"), self.table("functions")
+        for name in aux:
+            taken[self.fresh_name(name, self.where.at(table="aux"), taken)] = "aux"
+        arity: dict[str, int] = {}
+        for name, body in functions.items():
+            at = self.where.at(table=f"functions.{name}")
+            self.fresh_name(name, at, taken)
+            if name in FUNCTIONS or name in EVENT_MACROS:
+                raise ModelError(f"{name!r} is a function of the language and cannot be redefined", at)
+            taken[name] = "functions"
+            if not isinstance(body, Mapping):
+                raise ModelError("must be a table with args and expr", at)
+            self.keys(body, ("args", "expr"), at)
+            arity[name] = len(self.names(body.get("args", []), at.at(key="args")))
+        self.scope = Scope(
+            frozenset(q.name for q in states),
+            frozenset(q.name for q in params),
+            constants,
+            {q.name: q.size for q in (*states, *params) if q.size is not None},
+            frozenset(aux),
+            arity,
+        )
+        by_state = {q.name: q for q in states}
+        rhs, inverse, jacobian = self.equations(kind, by_state)
+        model = Model(
+            kind=kind,
+            name=str(head.get("name") or head.get("label") or head.get("title") or "model"),
+            dtype=dtype,
+            states=states,
+            params=params,
+            constants=tuple(constants.items()),
+            equations=rhs,
+            inverse=inverse,
+            jacobian=jacobian,
+            aux=tuple(Aux(name, self.expression(body, self.where.at(table="aux", key=name))) for name, body in aux.items()),
+            functions=tuple(self.function(name, body) for name, body in functions.items()),
+            events=tuple(self.event(name, body) for name, body in self.table("events").items()),
+            presets=tuple(self.preset(name, body, states, params) for name, body in self.table("presets").items()),
+            sim=self.sim(),
+            meta=tuple((k, str(v)) for k, v in self.table("meta").items()),
+            source=self.source,
+        )
+        self.no_cycles(model)
+        return model
+
+    def constants(self, taken: dict[str, str]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, value in self.table("constants").items():
+            where = self.where.at(table="constants", key=name)
+            taken[self.fresh_name(name, where, taken)] = "constants"
+            self.scope = Scope(constants=values)
+            values = {**values, name: self.number(value, where)}
+        return values
+
+    def quantities(self, table: str, taken: dict[str, str]) -> tuple[Quantity, ...]:
+        return tuple(self.quantity(table, key, value, taken) for key, value in self.table(table).items())
+
+    def quantity(self, table: str, key: str, value: object, taken: dict[str, str]) -> Quantity:
+        where = self.where.at(table=table, key=key)
+        size: int | None = None
+        name = key
+        if sized := _SIZED.match(key):
+            name = sized[1]
+            number = self.constant(sized[2], where, {})
+            if number != int(number) or not 1 <= number <= MAX_COMPONENTS:
+                raise ModelError(f"the size must be a whole number from 1 to {MAX_COMPONENTS}, not {number:g}", where)
+            size = int(number)
+        taken[self.fresh_name(name, where, taken)] = table
+        if isinstance(value, list | tuple):
+            if size is None:
+                size = len(value)
+            if len(value) != size or not value:
+                raise ModelError(f"has {len(value)} values for {size} elements", where)
+            return Quantity(name, size, tuple(self.number(v, where) for v in value))
+        if size is None:
+            return Quantity(name, None, (self.number(value, where),))
+        return Quantity(name, size, self.array_values(value, size, where))
+
+    def array_values(self, value: object, size: int, where: Where) -> tuple[float, ...]:
+        """Initial values of an array: one number for all, or `expr for i in range(N)`."""
+        if not isinstance(value, str):
+            return (self.number(value, where),) * size
+        body, var, bounds = parse_looped(value, where)
+        if var is None or bounds is None:
+            return (self.number(value, where),) * size
+        resolver = Resolver(self.scope, value, where, timed=False)
+        loop = self.loop(var, bounds, resolver)
+        if len(loop.indices) != size:
+            raise ModelError(f"the loop gives {len(loop.indices)} values for {size} elements", where)
+        inner = Resolver(self.scope, value, where, timed=False, local={var: (loop.start, loop.stop - 1)})
+        node = inner.resolve(body)
+        values = tuple(self.value_of(node, value, where, {var: float(i)}) for i in loop.indices)
+        if not all(math.isfinite(v) for v in values):
+            raise ModelError("gives a value that is not finite", where)
+        return values
+
+    def loop(self, var: str, bounds: tuple[Node, Node, Node], resolver: Resolver) -> Loop:
+        numbers = []
+        for part in bounds:
+            low, high = resolver.interval(resolver.resolve(part))
+            if low != high:
+                raise resolver.fail("the bounds of this range must be constants", part)
+            numbers.append(low)
+        start, stop, step = numbers
+        if step < 1 or not start < stop:
+            raise resolver.fail(f"range({start}, {stop}, {step}) is empty or runs backwards", bounds[1])
+        return Loop(var, start, stop, step)
+
+    def expression(self, value: object, where: Where, **options: bool) -> Node:
+        text = self.text(value, where)
+        return Resolver(self.scope, text, where, **options).resolve(parse(text, where))
+
+    # -- equations ---------------------------------------------------------------------------------------------
+
+    def equations(
+        self, kind: str, states: Mapping[str, Quantity]
+    ) -> tuple[tuple[Equation, ...], tuple[Equation, ...], tuple[tuple[Node, ...], ...]]:
+        table, where = self.table("equations"), self.where.at(table="equations")
+        self.keys(table, ("rhs", "expr", "inverse", "jacobian"), where)
+        rhs = self.system({k: v for k, v in table.items() if k in ("rhs", "expr")}, "equations", kind, states)
+        inverse: tuple[Equation, ...] = ()
+        if "inverse" in table:
+            at = where.at(table="equations.inverse")
+            if kind != "map":
+                raise ModelError("only a map has an inverse", at)
+            if not isinstance(table["inverse"], Mapping):
+                raise ModelError("must be a table with rhs or expr", at)
+            body = table["inverse"]
+            if body and not set(body) & {"rhs", "expr"}:
+                body = {"rhs": body}
+            self.keys(body, ("rhs", "expr"), at)
+            inverse = self.system(body, "equations.inverse", kind, states)
+        return rhs, inverse, self.jacobian(table, states)
+
+    def jacobian(self, table: Mapping[str, Any], states: Mapping[str, Quantity]) -> tuple[tuple[Node, ...], ...]:
+        if "jacobian" not in table:
+            return ()
+        at = self.where.at(table="equations.jacobian", key="expr")
+        body = table["jacobian"]
+        rows = body.get("expr", body.get("rows")) if isinstance(body, Mapping) else None
+        n = sum(q.count for q in states.values())
+        if not isinstance(rows, list) or len(rows) != n or any(not isinstance(r, list) or len(r) != n for r in rows):
+            raise ModelError(f"must be {n} rows of {n} expressions", at)
+        return tuple(tuple(self.expression(cell, at) for cell in row) for row in rows)
+
+    def system(
+        self, table: Mapping[str, Any], name: str, kind: str, states: Mapping[str, Quantity]
+    ) -> tuple[Equation, ...]:
+        found: list[Equation] = []
+        covered = {q.name: bytearray(q.count) for q in states.values()}
+        if "rhs" in table:
+            where = self.where.at(table=f"{name}.rhs")
+            if not isinstance(table["rhs"], Mapping):
+                raise ModelError("must be a table of state = expression", where)
+            for key, value in table["rhs"].items():
+                at = where.at(key=key)
+                found.append(self.equation(key, self.text(value, at), at, states, "", covered))
+        if "expr" in table:
+            where = self.where.at(table=name, key="expr")
+            for number, line in _lines(self.text(table["expr"], where)):
+                at = where.at(key=f"expr line {number}")
+                left, equals, right = line.partition("=")
+                if not equals or right.startswith("="):
+                    raise ModelError(f"expected an equation such as {_example(kind, states)!r}, found {line.strip()!r}", at)
+                found.append(self.equation(left, right, at, states, kind, covered))
+        for q in states.values():
+            missing = covered[q.name].find(0)
+            if missing >= 0:
+                element = q.name if q.size is None else f"{q.name}[{missing}]"
+                raise ModelError(f"no equation for state {element!r}", self.where.at(table=name))
+        order = {state: k for k, state in enumerate(states)}
+        return tuple(sorted(found, key=lambda e: order[e.target]))
+
+    def equation(
+        self, left: str, right: str, where: Where, states: Mapping[str, Quantity], prefix: str, covered: dict[str, bytearray]
+    ) -> Equation:
+        """One equation; `prefix` is the model kind where `dx` may be written for `x`, else empty."""
+        state, index_text = self.target(left, where, states, prefix)
+        q = states[state]
+        body, var, bounds = parse_looped(right, where)
+        resolver = Resolver(self.scope, right, where)
+        if index_text is None:
+            if q.size is not None:
+                raise ModelError(f"state {state!r} is an array of {q.size}; write an equation for {state}[i]", where)
+            if var is not None:
+                raise ModelError(f"state {state!r} is a scalar; its equation takes no 'for'", where)
+            self.cover(covered[state], range(1), state, where)
+            return Equation(state, None, None, resolver.resolve(body))
+        if q.size is None:
+            raise ModelError(f"state {state!r} is a scalar and has no elements", where)
+        index = parse(index_text, where)
+        if var is None and isinstance(index, Name) and index.id not in self.scope.constants:
+            loop: Loop | None = Loop(index.id, 0, q.size, 1)
+        elif var is not None and bounds is not None:
+            loop = self.loop(var, bounds, resolver)
+        else:
+            loop = None
+        if loop is not None:
+            if loop.var in {*self.scope.states, *self.scope.params, *self.scope.aux, *self.scope.functions, "t"}:
+                raise ModelError(f"loop index {loop.var!r} is the name of something else in the model", where)
+            resolver = Resolver(self.scope, right, where, local={loop.var: (loop.start, loop.indices[-1])})
+        index = Resolver(self.scope, index_text, where, local=resolver.local).resolve(index)
+        self.cover(covered[state], _elements(index, loop, resolver, q, where), state, where)
+        return Equation(state, index, loop, resolver.resolve(body))
+
+    def cover(self, flags: bytearray, elements: range, state: str, where: Where) -> None:
+        span = slice(elements.start, elements.stop, elements.step)
+        if any(flags[span]):
+            raise ModelError(f"state {state!r} has two equations", where)
+        flags[span] = b"\x01" * len(elements)
+
+    def target(
+        self, left: str, where: Where, states: Mapping[str, Quantity], prefix: str
+    ) -> tuple[str, str | None]:
+        match = _TARGET.match(left)
+        if match is None:
+            raise ModelError(f"{left.strip()!r} is not a state", where)
+        name, index = match["name"] or match["call"], match["index"]
+        derivative = name[1:] if match["name"] and name.startswith("d") and prefix == "ode" else None
+        if match["call"] or match["per"]:
+            if prefix != "ode":
+                raise ModelError(f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where)
+            if match["per"]:
+                name = derivative or name
+            derivative = None
+        if derivative in states and name in states:
+            raise ModelError(f"{name!r} is a state and also reads as the derivative of {derivative!r}; use [equations.rhs]", where)
+        if derivative in states and derivative is not None:
+            return derivative, index
+        if name in states:
+            return name, index
+        known = [f"d{s}" for s in states] if prefix == "ode" else list(states)
+        raise ModelError(f"{name!r} is not a state{suggest(name, known)}", where)
+
+    # -- everything else ---------------------------------------------------------------------------------------
+
+    def names(self, value: object, where: Where) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or any(not isinstance(v, str) for v in value):
+            raise ModelError("must be a list of names", where)
+        if len(set(value)) != len(value):
+            raise ModelError("has a name twice", where)
+        return tuple(value)
+
+    def function(self, name: str, body: Mapping[str, Any]) -> Function:
+        where = self.where.at(table=f"functions.{name}")
+        args = self.names(body.get("args", []), where.at(key="args"))
+        for arg in args:
+            if not _NAME.match(arg) or arg in RESERVED:
+                raise ModelError(f"{arg!r} cannot name an argument", where.at(key="args"))
+        text = self.text(body.get("expr"), where.at(key="expr"))
+        node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).resolve(parse(text, where.at(key="expr")))
+        return Function(name, args, node)
+
+    def event(self, name: str, body: object) -> Event:
+        where = self.where.at(table=f"events.{name}")
+        if not _NAME.match(name):
+            raise ModelError(f"{name!r} is not a name", where)
+        if not isinstance(body, Mapping):
+            raise ModelError("must be a table with cond", where)
+        self.keys(body, ("phase", "cond", "action", "log", "tags"), where)
+        phase = body.get("phase", "post")
+        if phase not in _PHASES:
+            raise ModelError(f"must be 'pre', 'post' or 'both', not {phase!r}", where.at(key="phase"))
+        if "cond" not in body:
+            raise ModelError("an event needs a condition", where.at(key="cond"))
+        log = self.names(body.get("log", []), where.at(key="log"))
+        return Event(
+            name,
+            _PHASES[phase],
+            self.expression(body["cond"], where.at(key="cond"), events=True),
+            tuple(self.actions(body.get("action", ""), where.at(key="action"))),
+            tuple((label, self.expression(label, where.at(key="log"))) for label in log),
+            self.names(body.get("tags", []), where.at(key="tags")),
+        )
+
+    def actions(self, value: object, where: Where) -> Iterable[Action]:
+        if isinstance(value, Mapping):
+            for target, expr in value.items():
+                at = where.at(key=f"action.{target}")
+                sized = _SIZED.match(target)
+                yield self.action(sized[1] if sized else target, sized[2] if sized else None, "", self.text(expr, at), at)
+            return
+        if not isinstance(value, str):
+            raise ModelError("must be text such as 'v = c; u = u + d'", where)
+        for _, line in _lines(value.replace(";", "\n")):
+            match = _ASSIGN.match(line)
+            if match is None:
+                raise ModelError(f"{line.strip()!r} is not an assignment such as 'v = c'", where)
+            yield self.action(match["name"], match["index"], match["op"] or "", line[match.end() :], where)
+
+    def action(self, target: str, index_text: str | None, op: str, text: str, where: Where) -> Action:
+        scope = self.scope
+        if target not in scope.states and target not in scope.params:
+            known = sorted(scope.states | scope.params)
+            raise ModelError(f"an action can set states and parameters; {target!r} is neither{suggest(target, known)}", where)
+        expr = Resolver(scope, text, where).resolve(parse(text, where))
+        index: Node | None = None
+        if index_text is not None:
+            item = Resolver(scope, index_text, where).resolve(Item(target, parse(index_text, where)))
+            index = item.index if isinstance(item, Item) else None
+        elif target in scope.sizes:
+            raise ModelError(f"{target!r} is an array; set one element, as in {target}[0] = …", where)
+        if op:
+            current: Node = Name(target) if index is None else Item(target, index)
+            expr = Binary(op, current, expr)
+        return Action(target, index, expr)
+
+    def preset(self, name: str, body: object, states: tuple[Quantity, ...], params: tuple[Quantity, ...]) -> Preset:
+        return read_preset(name, body, states, params, self.where.at(table=f"presets.{name}"))
+
+    def sim(self) -> SimDefaults:
+        table, where = dict(self.table("sim")), self.where.at(table="sim")
+        if isinstance(table.get("options"), Mapping):
+            table.update(table.pop("options"))
+
+        def number(key: str, least: float | None = None) -> float | None:
+            if key not in table:
+                return None
+            value = self.number(table.pop(key), where.at(key=key))
+            if least is not None and not value > least:
+                raise ModelError(f"must be greater than {least:g}, not {value:g}", where.at(key=key))
+            return value
+
+        stop = table.pop("stop", None)
+        if isinstance(stop, Mapping):
+            at = where.at(table="sim.stop")
+            self.keys(stop, ("cond", "phase"), at)
+            if stop.get("phase", "post") not in _PHASES:
+                raise ModelError(f"must be 'pre', 'post' or 'both', not {stop['phase']!r}", at.at(key="phase"))
+            stop = stop.get("cond")
+        record = table.pop("record", True)
+        if not isinstance(record, bool):
+            raise ModelError(f"must be true or false, not {record!r}", where.at(key="record"))
+        stepper = table.pop("stepper", None)
+        if stepper is not None and not isinstance(stepper, str):
+            raise ModelError(f"must be the name of a stepper, not {stepper!r}", where.at(key="stepper"))
+        t0, t_end, dt, steps = number("t0"), number("t_end"), number("dt", 0.0), number("max_steps", 0.0)
+        for key in [k for k, v in table.items() if isinstance(v, str)]:
+            table.pop(key)
+        return SimDefaults(
+            t0=t0 or 0.0,
+            t_end=t_end,
+            dt=dt,
+            stepper=stepper,
+            record=record,
+            max_steps=None if steps is None else int(steps),
+            stop=None if stop is None else self.expression(stop, where.at(key="stop"), events=True),
+            options=tuple((key, self.number(value, where.at(key=key))) for key, value in sorted(table.items())),
+        )
+
+    def no_cycles(self, model: Model) -> None:
+        """Aux variables and functions must not need themselves."""
+        uses: dict[str, tuple[Node, Where]] = {a.name: (a.expr, self.where.at(table="aux", key=a.name)) for a in model.aux}
+        uses |= {f.name: (f.expr, self.where.at(table=f"functions.{f.name}", key="expr")) for f in model.functions}
+        done: set[str] = set()
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in done:
+                return
+            expr, where = uses[name]
+            if name in path:
+                raise ModelError(f"{' → '.join((*path[path.index(name) :], name))} refers to itself", where)
+            local = next((f.args for f in model.functions if f.name == name), ())
+            for node in walk(expr):
+                used = node.id if isinstance(node, Name) else node.fn if isinstance(node, Call) else None
+                if used in uses and used is not None and used not in local:
+                    visit(used, (*path, name))
+            done.add(name)
+
+        for name in uses:
+            visit(name, ())
+
+
+def read_preset(
+    name: str, body: object, states: tuple[Quantity, ...], params: tuple[Quantity, ...], where: Where
+) -> Preset:
+    """Check the `params` and `states` tables of a preset against the model's quantities."""
+    if not _NAME.match(name.replace("-", "_")):
+        raise ModelError(f"{name!r} is not a name for a preset", where)
+    if not isinstance(body, Mapping) or not body:
+        raise ModelError("must have a params or a states table", where)
+    for key in body:
+        if key not in ("params", "states"):
+            raise ModelError(f"unknown key {key!r}{suggest(str(key), ('params', 'states'))}", where)
+
+    def values(key: str, known: tuple[Quantity, ...]) -> tuple[tuple[str, tuple[float, ...]], ...]:
+        table = body.get(key, {})
+        sizes = {q.name: q for q in known}
+        if not isinstance(table, Mapping):
+            raise ModelError("must be a table of numbers", where.at(key=key))
+        found = []
+        for item, value in table.items():
+            at = where.at(key=f"{key}.{item}")
+            if item not in sizes:
+                raise ModelError(f"{item!r} is not one of the {key}{suggest(item, sizes)}", at)
+            entries = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if len(entries) != sizes[item].count or any(isinstance(v, bool) or not isinstance(v, int | float) for v in entries):
+                raise ModelError(f"must be {sizes[item].count} number(s), not {value!r}", at)
+            if not all(math.isfinite(v) for v in entries):
+                raise ModelError("must be finite", at)
+            found.append((item, tuple(float(v) for v in entries)))
+        return tuple(found)
+
+    return Preset(name, values("params", params), values("states", states))
+
+
+def _lines(block: str) -> Iterable[tuple[int, str]]:
+    """Logical lines with their numbers: comments dropped, open brackets continue on the next line."""
+    pending, first, depth = "", 0, 0
+    for number, raw in enumerate(block.splitlines(), 1):
+        line = raw.split("#", 1)[0].rstrip()
+        if not line.strip() and not depth:
+            continue
+        if not depth:
+            pending, first = line, number
+        else:
+            pending += " " + line.strip()
+        depth += sum(line.count(c) for c in "([") - sum(line.count(c) for c in ")]")
+        if depth <= 0:
+            yield first, pending
+            depth = 0
+    if depth:
+        yield first, pending
+
+
+def _elements(index: Node, loop: Loop | None, resolver: Resolver, q: Quantity, where: Where) -> range:
+    """The elements an equation defines. The index is a constant, or the loop index plus or minus a constant."""
+    if loop is None:
+        low, high = resolver.interval(index)
+        elements = range(low, high + 1)
+    else:
+        match index:
+            case Name(id=name) if name == loop.var:
+                shift = 0
+            case Binary(op="+" | "-" as op, left=Name(id=name), right=Num(value=value)) if name == loop.var:
+                shift = int(value) if op == "+" else -int(value)
+            case _:
+                raise ModelError(f"the element on the left must be {q.name}[{loop.var}], or that plus or minus a number", where)
+        elements = range(loop.start + shift, loop.stop + shift, loop.step)
+    if elements[0] < 0 or elements[-1] >= q.count:
+        raise ModelError(f"defines {q.name}[{elements[0]}] to [{elements[-1]}], but {q.name} has 0 to {q.count - 1}", where)
+    return range(elements.start, elements[-1] + 1, elements.step)
+
+
+def _example(kind: str, states: Mapping[str, Quantity]) -> str:
+    first = next(iter(states))
+    return f"d{first} = …" if kind == "ode" else f"{first} = …"
+
+
+def _spell(value: float, where: Where) -> str:
+    if not math.isfinite(value):
+        raise ModelError(f"must be finite, not {value}", where)
+    return repr(value)

@@ -1,0 +1,459 @@
+"""The expression language: a closed grammar, its syntax tree, and one way to write a tree as text.
+
+Nothing of a model is ever evaluated by Python: text becomes tokens, tokens become the frozen nodes below,
+and only these nodes reach the code generator. Precedence is Python's; `^` is another way to write `**`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+
+from dynlib.errors import ExpressionError, Where
+
+MAX_TEXT = 20_000
+MAX_DEPTH = 60
+MAX_NODES = 20_000
+
+EVENT_MACROS = {
+    "cross_up": 2,
+    "cross_down": 2,
+    "cross_either": 2,
+    "changed": 1,
+    "increasing": 1,
+    "decreasing": 1,
+    "in_interval": 3,
+    "enters_interval": 3,
+    "leaves_interval": 3,
+}
+"""Event macros and their number of arguments; the first argument is a state."""
+
+FUNCTIONS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(
+        "abs round exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+        "floor ceil trunc erf erfc sign heaviside step relu".split(),
+        (1, 1),
+    ),
+    **dict.fromkeys("atan2 hypot copysign pow".split(), (2, 2)),
+    **dict.fromkeys("clip approx".split(), (3, 3)),
+    **dict.fromkeys("min max".split(), (2, 64)),
+}
+"""Functions of the language with the least and greatest number of arguments."""
+
+RESERVED = frozenset({"t", "and", "or", "not", "if", "else", "for", "in", "range", "sum", "prod", "true", "false"})
+_BUILTIN_CONSTANTS = {"pi": 3.141592653589793, "e": 2.718281828459045, "tau": 6.283185307179586}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Base of all nodes; `pos` is the offset in the text and takes no part in comparison."""
+
+    pos: int = field(default=0, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Num(Node):
+    """A number."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bool(Node):
+    """`true` or `false`."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Node):
+    """A state, parameter, constant, aux variable, argument, loop index, or `t`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Node):
+    """One element of an array state or parameter: `u[i-1]`."""
+
+    id: str
+    index: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Node):
+    """`-x`, `not c`."""
+
+    op: str
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Node):
+    """Arithmetic: `+ - * / // % **`."""
+
+    op: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Node):
+    """A chain of comparisons: `0 < x <= 1`."""
+
+    ops: tuple[str, ...]
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Logic(Node):
+    """`and` or `or` of two or more conditions."""
+
+    op: str
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Node):
+    """`a if c else b`."""
+
+    cond: Node
+    then: Node
+    other: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """A function of the language or of the model, or an event macro."""
+
+    fn: str
+    args: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag(Node):
+    """The value of a state `steps` completed steps ago."""
+
+    state: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce(Node):
+    """`sum(body for i in range(start, stop, step) if cond)`, or `prod`."""
+
+    kind: str
+    body: Node
+    var: str
+    start: Node
+    stop: Node
+    step: Node
+    cond: Node | None
+
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<num>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<op>\*\*|//|<=|>=|==|!=|[-+*/%^<>()\[\],]))"
+)
+
+_COMPARE = ("<", "<=", ">", ">=", "==", "!=")
+_BINDING = {"+": 50, "-": 50, "*": 60, "/": 60, "//": 60, "%": 60}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    pos: int
+
+
+def _tokenize(text: str, where: Where) -> list[_Token]:
+    tokens: list[_Token] = []
+    pos = 0
+    while text[pos:].strip():
+        match = _TOKEN.match(text, pos)
+        if match is None or match.lastgroup is None:
+            while text[pos].isspace():
+                pos += 1
+            raise ExpressionError(f"unexpected character {text[pos]!r}", text, pos, where)
+        start = match.start(match.lastgroup)
+        token = match.group(match.lastgroup)
+        end = match.end()
+        if match.lastgroup == "num" and end < len(text) and (text[end].isalpha() or text[end] in "_."):
+            raise ExpressionError(f"malformed number {token + text[end]!r}", text, start, where)
+        tokens.append(_Token(match.lastgroup, token, start))
+        pos = end
+    tokens.append(_Token("end", "", len(text)))
+    return tokens
+
+
+class _Parser:
+    """Pratt parser; one instance per expression."""
+
+    def __init__(self, text: str, where: Where) -> None:
+        if len(text) > MAX_TEXT:
+            raise ExpressionError(f"expression longer than {MAX_TEXT} characters", text[:80], 0, where)
+        self.text, self.where = text, where
+        self.tokens = _tokenize(text, where)
+        self.at = 0
+        self.depth = 0
+
+    def fail(self, message: str, pos: int) -> ExpressionError:
+        return ExpressionError(message, self.text, pos, self.where)
+
+    @property
+    def peek(self) -> _Token:
+        return self.tokens[self.at]
+
+    def take(self) -> _Token:
+        token = self.tokens[self.at]
+        self.at += 1
+        return token
+
+    def is_word(self, word: str) -> bool:
+        return self.peek.kind == "name" and self.peek.text == word
+
+    def is_op(self, *ops: str) -> bool:
+        return self.peek.kind == "op" and self.peek.text in ops
+
+    def expect(self, text: str) -> _Token:
+        token = self.peek
+        if token.text != text or token.kind == "end":
+            found = "the end of the expression" if token.kind == "end" else repr(token.text)
+            raise self.fail(f"expected {text!r}, found {found}", token.pos)
+        return self.take()
+
+    def expression(self) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.fail(f"expression nested deeper than {MAX_DEPTH} levels", self.peek.pos)
+        node = self.disjunction()
+        if self.is_word("if"):
+            self.take()
+            cond = self.disjunction()
+            self.expect("else")
+            node = Choice(cond, node, self.expression(), pos=node.pos)
+        self.depth -= 1
+        return node
+
+    def disjunction(self) -> Node:
+        return self._logic("or", lambda: self._logic("and", self.negation))
+
+    def _logic(self, word: str, operand: Callable[[], Node]) -> Node:
+        first = operand()
+        parts = [first]
+        while self.is_word(word):
+            self.take()
+            parts.append(operand())
+        return first if len(parts) == 1 else Logic(word, tuple(parts), pos=first.pos)
+
+    def negation(self) -> Node:
+        nots: list[int] = []
+        while self.is_word("not"):
+            nots.append(self.take().pos)
+        node = self.comparison()
+        for pos in reversed(nots):
+            node = Unary("not", node, pos=pos)
+        return node
+
+    def comparison(self) -> Node:
+        first = self.arithmetic(0)
+        ops: list[str] = []
+        operands = [first]
+        while self.is_op(*_COMPARE):
+            ops.append(self.take().text)
+            operands.append(self.arithmetic(0))
+        return Compare(tuple(ops), tuple(operands), pos=first.pos) if ops else first
+
+    def arithmetic(self, least: int) -> Node:
+        left = self.signed()
+        while self.peek.kind == "op" and _BINDING.get(self.peek.text, -1) > least:
+            token = self.take()
+            left = Binary(token.text, left, self.arithmetic(_BINDING[token.text]), pos=token.pos)
+        return left
+
+    def signed(self) -> Node:
+        signs: list[_Token] = []
+        while self.is_op("-", "+"):
+            signs.append(self.take())
+        node = self.power()
+        for token in reversed(signs):
+            if token.text == "-":
+                node = Unary("-", node, pos=token.pos)
+        return node
+
+    def power(self) -> Node:
+        base = self.primary()
+        if self.is_op("**", "^"):
+            token = self.take()
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise self.fail(f"expression nested deeper than {MAX_DEPTH} levels", token.pos)
+            exponent = self.signed()
+            self.depth -= 1
+            return Binary("**", base, exponent, pos=token.pos)
+        return base
+
+    def primary(self) -> Node:
+        token = self.take()
+        if token.kind == "num":
+            value = float(token.text)
+            if value == float("inf"):
+                raise self.fail(f"number {token.text} is too large", token.pos)
+            return Num(value, pos=token.pos)
+        if token.kind == "op" and token.text == "(":
+            node = self.expression()
+            self.expect(")")
+            return node
+        if token.kind == "name":
+            if token.text.lower() in ("true", "false"):
+                return Bool(token.text.lower() == "true", pos=token.pos)
+            if token.text in ("sum", "prod"):
+                return self.reduction(token)
+            if token.text in RESERVED and token.text != "t":
+                raise self.fail(f"{token.text!r} cannot stand here", token.pos)
+            if self.is_op("("):
+                return Call(token.text, self.arguments(), pos=token.pos)
+            if self.is_op("["):
+                self.take()
+                index = self.expression()
+                self.expect("]")
+                return Item(token.text, index, pos=token.pos)
+            return Name(token.text, pos=token.pos)
+        found = "the expression ends here" if token.kind == "end" else f"{token.text!r} cannot stand here"
+        raise self.fail(f"expected a number, a name or '(': {found}", token.pos)
+
+    def arguments(self) -> tuple[Node, ...]:
+        self.expect("(")
+        args: list[Node] = []
+        if not self.is_op(")"):
+            args.append(self.expression())
+            while self.is_op(","):
+                self.take()
+                args.append(self.expression())
+        self.expect(")")
+        return tuple(args)
+
+    def reduction(self, token: _Token) -> Node:
+        self.expect("(")
+        body = self.expression()
+        var, (start, stop, step) = self.loop()
+        cond: Node | None = None
+        if self.is_word("if"):
+            self.take()
+            cond = self.disjunction()
+        self.expect(")")
+        return Reduce(token.text, body, var, start, stop, step, cond, pos=token.pos)
+
+    def loop(self) -> tuple[str, tuple[Node, Node, Node]]:
+        """`for i in range(a, b, c)`."""
+        self.expect("for")
+        var = self.take()
+        if var.kind != "name" or var.text in RESERVED:
+            raise self.fail("expected the name of a loop index after 'for'", var.pos)
+        self.expect("in")
+        self.expect("range")
+        pos = self.peek.pos
+        args = self.arguments()
+        if not 1 <= len(args) <= 3:
+            raise self.fail("range() takes one to three arguments", pos)
+        zero, one = Num(0.0, pos=pos), Num(1.0, pos=pos)
+        start, stop = (zero, args[0]) if len(args) == 1 else args[:2]
+        return var.text, (start, stop, args[2] if len(args) == 3 else one)
+
+    def finish(self) -> None:
+        if self.peek.kind != "end":
+            raise self.fail(f"unexpected {self.peek.text!r} after the expression", self.peek.pos)
+
+
+def parse(text: str, where: Where | None = None) -> Node:
+    """The tree of one expression. Raises `ExpressionError` with line and column."""
+    parser = _Parser(text, where or Where())
+    node = parser.expression()
+    parser.finish()
+    if sum(1 for _ in walk(node)) > MAX_NODES:
+        raise parser.fail(f"expression has more than {MAX_NODES} parts", 0)
+    return node
+
+
+def parse_looped(text: str, where: Where) -> tuple[Node, str | None, tuple[Node, Node, Node] | None]:
+    """An expression that may end in `for i in range(…)`: the body, the index and the bounds."""
+    parser = _Parser(text, where)
+    node = parser.expression()
+    var: str | None = None
+    bounds: tuple[Node, Node, Node] | None = None
+    if parser.is_word("for"):
+        var, bounds = parser.loop()
+    parser.finish()
+    return node, var, bounds
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The direct parts of a node, left to right."""
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (part for part in value if isinstance(part, Node))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        yield current
+        stack.extend(children(current))
+
+
+def rebuild(node: Node, change: Callable[[Node], Node]) -> Node:
+    """A copy of the node whose direct parts went through `change`."""
+    values: dict[str, object] = {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if isinstance(value, Node):
+            value = change(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Node):
+            value = tuple(change(part) for part in value)
+        values[f.name] = value
+    return type(node)(**values)  # type: ignore[arg-type]
+
+
+def builtin_constant(name: str) -> float | None:
+    """The value of `pi`, `e` or `tau`; None for any other name."""
+    return _BUILTIN_CONSTANTS.get(name)
+
+
+def canonical(node: Node) -> str:
+    """One fully parenthesised spelling: equal text if and only if the trees are equal."""
+    match node:
+        case Num(value=value):
+            return repr(value)
+        case Bool(value=flag):
+            return "true" if flag else "false"
+        case Name(id=name):
+            return name
+        case Item(id=name, index=index):
+            return f"{name}[{canonical(index)}]"
+        case Unary(op=op, operand=operand):
+            return f"({op} {canonical(operand)})"
+        case Binary(op=op, left=left, right=right):
+            return f"({canonical(left)} {op} {canonical(right)})"
+        case Compare(ops=ops, operands=operands):
+            rest = "".join(f" {op} {canonical(part)}" for op, part in zip(ops, operands[1:], strict=True))
+            return f"({canonical(operands[0])}{rest})"
+        case Logic(op=op, operands=operands):
+            return "(" + f" {op} ".join(canonical(part) for part in operands) + ")"
+        case Choice(cond=cond, then=then, other=other):
+            return f"({canonical(then)} if {canonical(cond)} else {canonical(other)})"
+        case Call(fn=fn, args=args):
+            return f"{fn}({', '.join(canonical(a) for a in args)})"
+        case Lag(state=state, steps=steps):
+            return f"lag_{state}({steps})"
+        case Reduce(kind=kind, body=body, var=var, start=start, stop=stop, step=step, cond=cond):
+            tail = f" if {canonical(cond)}" if cond is not None else ""
+            bounds = f"{canonical(start)}, {canonical(stop)}, {canonical(step)}"
+            return f"{kind}({canonical(body)} for {var} in range({bounds}){tail})"
+    raise TypeError(f"not an expression node: {node!r}")

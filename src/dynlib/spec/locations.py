@@ -1,0 +1,188 @@
+"""Where models come from: a path, `builtin://…`, `inline:` text, a `Model`, or Python values."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dynlib.errors import ModelError, Where, suggest
+from dynlib.spec.document import model_from_document
+from dynlib.spec.mods import apply_mods, available_mods
+from dynlib.spec.model import Model
+
+MAX_FILE = 16 * 1024 * 1024
+ModelLike = str | Path | Model
+_BUILTIN = "builtin://"
+_INLINE = "inline:"
+_BUILTIN_NAME = re.compile(r"[a-z0-9_]+(?:/[a-z0-9_]+)*\Z")
+
+
+def builtin_models() -> list[str]:
+    """Locations of the models that come with the library, sorted."""
+    root = resources.files("dynlib.models")
+    return sorted(
+        f"{_BUILTIN}{folder.name}/{item.name.removesuffix('.toml')}"
+        for folder in root.iterdir()
+        if folder.is_dir()
+        for item in folder.iterdir()
+        if item.name.endswith(".toml")
+    )
+
+
+def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
+    """The model at a location.
+
+    `location` is a path to a TOML file, `builtin://ode/izhikevich`, text starting with `inline:`, or a `Model`.
+    A path or builtin may end in `#mod=NAME` to apply one of the file's own mods; `mods` names further ones, in
+    order: a mod of the file, another location with `#mod=`, or `inline:` text with a `[mod]` table.
+    Raises `ModelError`.
+    """
+    if isinstance(location, Model):
+        if mods:
+            raise ModelError("mods apply to model files; this is a finished Model", Where(location.source))
+        return location
+    base, chosen = _split_mod(str(location))
+    document, source = read_document(base)
+    edits = [_find_mod(name, document, source) for name in (*chosen, *mods)]
+    if edits:
+        document = apply_mods(document, edits, Where(source))
+    return model_from_document(document, source)
+
+
+def read_document(location: str) -> tuple[dict[str, Any], str]:
+    """The tables at a location, and the name by which messages call it."""
+    if location.startswith(_INLINE):
+        return _parse(location.removeprefix(_INLINE), "inline model"), "inline model"
+    if location.startswith(_BUILTIN):
+        name = location.removeprefix(_BUILTIN).removesuffix(".toml")
+        known = builtin_models()
+        if not _BUILTIN_NAME.match(name):
+            raise ModelError(f"{name!r} is not the name of a built-in model", Where(location))
+        if f"{_BUILTIN}{name}" not in known:
+            same = [k for k in known if k.rsplit("/", 1)[-1] == name.rsplit("/", 1)[-1]]
+            hint = f"; did you mean {same[0]!r}?" if same else suggest(f"{_BUILTIN}{name}", known)
+            raise ModelError(f"there is no such built-in model{hint}", Where(location))
+        folder, _, leaf = name.rpartition("/")
+        return _parse((resources.files("dynlib.models") / folder / f"{leaf}.toml").read_text("utf-8"), location), location
+    if "\n" in location or "://" in location:
+        raise ModelError(
+            "not a model location: expected a path to a .toml file, 'builtin://…' or 'inline:…'", Where(location[:60])
+        )
+    path = Path(location).expanduser()
+    if path.is_dir() or not path.exists():
+        near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        raise ModelError(f"no such model file{suggest(location, near) if near else ''}", Where(location))
+    if path.stat().st_size > MAX_FILE:
+        raise ModelError(f"file larger than {MAX_FILE // 2**20} MiB", Where(location))
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ModelError(f"cannot be read as text ({problem})", Where(location)) from None
+    return _parse(text, location), location
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    if len(text) > MAX_FILE:
+        raise ModelError(f"text larger than {MAX_FILE // 2**20} MiB", Where(source))
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise ModelError(f"not valid TOML: {problem}", Where(source)) from None
+    except RecursionError:
+        raise ModelError("not valid TOML: nested too deeply", Where(source)) from None
+
+
+def _split_mod(location: str) -> tuple[str, tuple[str, ...]]:
+    if location.startswith(_INLINE) or "#mod=" not in location:
+        return location, ()
+    base, _, names = location.partition("#mod=")
+    return base, tuple(n for n in names.split(",") if n)
+
+
+def _find_mod(name: str, document: Mapping[str, Any], source: str) -> tuple[str, Mapping[str, Any]]:
+    if name.startswith(_INLINE):
+        mods = available_mods(_parse(name.removeprefix(_INLINE), "inline mod"), Where("inline mod"))
+        return _single(mods, "inline mod")
+    base, chosen = _split_mod(name)
+    if chosen or base.endswith(".toml"):
+        other, other_source = read_document(base)
+        mods = available_mods(other, Where(other_source))
+        return (chosen[0], _named(mods, chosen[0], other_source)) if chosen else _single(mods, other_source)
+    return name, _named(available_mods(document, Where(source)), name, source)
+
+
+def _named(mods: Mapping[str, Mapping[str, Any]], name: str, source: str) -> Mapping[str, Any]:
+    if name not in mods:
+        raise ModelError(f"no mod {name!r}{suggest(name, mods)}", Where(source, "mods"))
+    return mods[name]
+
+
+def _single(mods: Mapping[str, Mapping[str, Any]], source: str) -> tuple[str, Mapping[str, Any]]:
+    if len(mods) != 1:
+        raise ModelError(f"holds {len(mods)} mods; name one with #mod=…", Where(source, "mods"))
+    return next(iter(mods.items()))
+
+
+def ode_model(
+    name: str,
+    *,
+    states: Mapping[str, Any],
+    equations: Mapping[str, Any] | str,
+    params: Mapping[str, Any] | None = None,
+    **tables: Any,
+) -> Model:
+    """A system of ordinary differential equations, written in Python.
+
+    `equations` maps each state to its right-hand side, or is a block of lines `dx = …`. Further keywords are the
+    tables of the TOML language (`constants`, `aux`, `functions`, `events`, `presets`, `sim`), plus `dtype`.
+    Raises `ModelError`.
+    """
+    return _from_python("ode", name, states, equations, params, tables)
+
+
+def map_model(
+    name: str,
+    *,
+    states: Mapping[str, Any],
+    equations: Mapping[str, Any] | str,
+    params: Mapping[str, Any] | None = None,
+    **tables: Any,
+) -> Model:
+    """A discrete map, written in Python; arguments as for `ode_model`, equations give the next state."""
+    return _from_python("map", name, states, equations, params, tables)
+
+
+def _from_python(
+    kind: str,
+    name: str,
+    states: Mapping[str, Any],
+    equations: Mapping[str, Any] | str,
+    params: Mapping[str, Any] | None,
+    tables: dict[str, Any],
+) -> Model:
+    head = {"type": kind, "name": name}
+    if "dtype" in tables:
+        head["dtype"] = tables.pop("dtype")
+    body = {"expr": equations} if isinstance(equations, str) else {"rhs": dict(equations)}
+    for key in ("inverse", "jacobian"):
+        if key in tables:
+            body[key] = tables.pop(key)
+    document = {"model": head, "states": dict(states), "params": dict(params or {}), "equations": body, **tables}
+    return model_from_document(_plain(document), f"model {name!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Python and numpy values as the plain types that TOML would give."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, str | bool | int | float):
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [_plain(v) for v in value]
+    return value

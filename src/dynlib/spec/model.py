@@ -1,0 +1,262 @@
+"""The frozen `Model`: everything a simulation needs to know about a system, and its structure hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dynlib.spec.expressions import Call, Lag, Name, Node, canonical, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A state or parameter: scalar (`size is None`) or array, with its default values."""
+
+    name: str
+    size: int | None
+    values: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of scalar components."""
+        return 1 if self.size is None else self.size
+
+    @property
+    def element_names(self) -> tuple[str, ...]:
+        """`x` for a scalar, `x[0]`, `x[1]`, … for an array."""
+        if self.size is None:
+            return (self.name,)
+        return tuple(f"{self.name}[{i}]" for i in range(self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`for var in range(start, stop, step)` with fixed bounds."""
+
+    var: str
+    start: int
+    stop: int
+    step: int
+
+    @property
+    def indices(self) -> range:
+        """The values the index takes."""
+        return range(self.start, self.stop, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """The right-hand side of one state, of one element, or of a range of elements."""
+
+    target: str
+    index: Node | None
+    loop: Loop | None
+    expr: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Aux:
+    """A named quantity computed from the state, for recording and for use in other expressions."""
+
+    name: str
+    expr: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the model."""
+
+    name: str
+    args: tuple[str, ...]
+    expr: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One assignment of an event; assignments run in their order."""
+
+    target: str
+    index: Node | None
+    expr: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A condition tested at the start (`pre`) or end (`post`) of each step, with actions and a log."""
+
+    name: str
+    phases: tuple[str, ...]
+    cond: Node
+    actions: tuple[Action, ...]
+    log: tuple[tuple[str, Node], ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Named values for some parameters and states."""
+
+    name: str
+    params: tuple[tuple[str, tuple[float, ...]], ...]
+    states: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SimDefaults:
+    """The `[sim]` table: what a run uses when it is not told otherwise. No part of the structure hash."""
+
+    t0: float = 0.0
+    t_end: float | None = None
+    dt: float | None = None
+    stepper: str | None = None
+    record: bool = True
+    max_steps: int | None = None
+    stop: Node | None = None
+    options: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A dynamical system, checked and immutable.
+
+    Built by `load_model` from TOML or by `ode_model` / `map_model` from Python; both give equal objects for
+    equal systems. `structure_hash` identifies what is computed, not the numbers it starts from.
+    """
+
+    kind: str
+    name: str
+    dtype: str
+    states: tuple[Quantity, ...]
+    params: tuple[Quantity, ...]
+    constants: tuple[tuple[str, float], ...]
+    equations: tuple[Equation, ...]
+    inverse: tuple[Equation, ...] = ()
+    jacobian: tuple[tuple[Node, ...], ...] = ()
+    aux: tuple[Aux, ...] = ()
+    functions: tuple[Function, ...] = ()
+    events: tuple[Event, ...] = ()
+    presets: tuple[Preset, ...] = ()
+    sim: SimDefaults = SimDefaults()
+    meta: tuple[tuple[str, str], ...] = ()
+    source: str = field(default="", compare=False)
+
+    @cached_property
+    def n_states(self) -> int:
+        """Number of scalar components of the state."""
+        return sum(q.count for q in self.states)
+
+    @cached_property
+    def n_params(self) -> int:
+        """Number of scalar components of the parameters."""
+        return sum(q.count for q in self.params)
+
+    def quantity(self, name: str) -> Quantity | None:
+        """The state or parameter of that name."""
+        return next((q for q in (*self.states, *self.params) if q.name == name), None)
+
+    def roots(self) -> Iterator[Node]:
+        """Every expression of the model that a kernel may compute."""
+        for equation in self.equations:
+            yield equation.expr
+        for aux in self.aux:
+            yield aux.expr
+        for function in self.functions:
+            yield function.expr
+        for event in self.events:
+            yield event.cond
+            for action in event.actions:
+                yield action.expr
+            for _, expr in event.log:
+                yield expr
+        if self.sim.stop is not None:
+            yield self.sim.stop
+
+    @cached_property
+    def lag_depth(self) -> dict[str, int]:
+        """For each state read by `lag_x(k)` or a crossing macro, the greatest k; in order of the states."""
+        depth: dict[str, int] = {}
+        for root in self.roots():
+            for node in walk(root):
+                if isinstance(node, Lag):
+                    depth[node.state] = max(depth.get(node.state, 0), node.steps)
+        return {q.name: depth[q.name] for q in self.states if q.name in depth}
+
+    @cached_property
+    def rhs_uses_lags(self) -> bool:
+        """Whether the right-hand side reads past states (directly, through aux or through functions)."""
+        return any(isinstance(node, Lag) for e in self.equations for node in walk_through(self, e.expr))
+
+    @cached_property
+    def structure(self) -> dict[str, object]:
+        """What the structure hash covers, as plain data in canonical spelling."""
+
+        def quantities(items: tuple[Quantity, ...]) -> list[list[object]]:
+            return [[q.name, q.size] for q in items]
+
+        def equations(items: tuple[Equation, ...]) -> list[str]:
+            return sorted(_equation_text(e) for e in items)
+
+        return {
+            "kind": self.kind,
+            "states": quantities(self.states),
+            "params": quantities(self.params),
+            "equations": equations(self.equations),
+            "inverse": equations(self.inverse),
+            "jacobian": [[canonical(cell) for cell in row] for row in self.jacobian],
+            "aux": sorted(f"{a.name} = {canonical(a.expr)}" for a in self.aux),
+            "functions": sorted(f"{f.name}({', '.join(f.args)}) = {canonical(f.expr)}" for f in self.functions),
+            "events": [
+                {
+                    "name": e.name,
+                    "phases": list(e.phases),
+                    "cond": canonical(e.cond),
+                    "actions": [_action_text(a) for a in e.actions],
+                    "log": [[label, canonical(expr)] for label, expr in e.log],
+                    "tags": sorted(e.tags),
+                }
+                for e in self.events
+            ],
+        }
+
+    @cached_property
+    def structure_hash(self) -> str:
+        """Hex digest (SHA-256) of the structure: equal for equal systems, whatever their formatting or values."""
+        text = json.dumps(self.structure, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        states = ", ".join(q.name if q.size is None else f"{q.name}[{q.size}]" for q in self.states)
+        return f"<Model {self.name!r}: {self.kind} of {states}; structure {self.structure_hash[:12]}>"
+
+
+def walk_through(model: Model, node: Node) -> Iterator[Node]:
+    """Like `walk`, but also entering the aux variables and functions that the expression uses."""
+    aux = {a.name: a.expr for a in model.aux}
+    functions = {f.name: f.expr for f in model.functions}
+    seen: set[str] = set()
+    queue = [node]
+    while queue:
+        for part in walk(queue.pop()):
+            yield part
+            match part:
+                case Name(id=name) if name in aux and name not in seen:
+                    seen.add(name)
+                    queue.append(aux[name])
+                case Call(fn=fn) if fn in functions and fn not in seen:
+                    seen.add(fn)
+                    queue.append(functions[fn])
+
+
+def _equation_text(equation: Equation) -> str:
+    target = equation.target if equation.index is None else f"{equation.target}[{canonical(equation.index)}]"
+    loop = equation.loop
+    tail = "" if loop is None else f" for {loop.var} in range({loop.start}, {loop.stop}, {loop.step})"
+    return f"{target} = {canonical(equation.expr)}{tail}"
+
+
+def _action_text(action: Action) -> str:
+    target = action.target if action.index is None else f"{action.target}[{canonical(action.index)}]"
+    return f"{target} = {canonical(action.expr)}"
