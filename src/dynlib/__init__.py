@@ -1,0 +1,67 @@
+"""Simulate dynamical systems that can be stopped, snapshotted, branched, saved and resumed, to the last bit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dynlib.version import VERSION as __version__
+
+_PUBLIC = {
+    "dynlib.errors": (
+        "ConfigError DynlibError ExpressionError ModelError NumericsWarning PinMismatchError ResumeError SnapshotError "
+        "SnapshotFileError UnknownNameError"
+    ),
+    "dynlib.session.full_model": "FullModel build",
+    "dynlib.session.sim": "RunOutcome Sim setup",
+    "dynlib.session.snapshot_file": "SnapshotMeta inspect_snapshot",
+    "dynlib.session.snapshots": "Snapshot",
+    "dynlib.results": "Results ResultsView Segment",
+    "dynlib.runtime.driver": "Buffers",
+    "dynlib.runtime.state": "SessionPins SessionState",
+    "dynlib.spec.locations": "builtin_models load_model map_model ode_model",
+    "dynlib.spec.model": "Model",
+    "dynlib.status": "Status",
+    "dynlib.steppers": "StepperSpec get_stepper list_steppers select_steppers",
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+
+__all__ = [*sorted(_HOME), "__version__"]
+
+if TYPE_CHECKING:
+    from dynlib.errors import (
+        ConfigError,
+        DynlibError,
+        ExpressionError,
+        ModelError,
+        NumericsWarning,
+        PinMismatchError,
+        ResumeError,
+        SnapshotError,
+        SnapshotFileError,
+        UnknownNameError,
+    )
+    from dynlib.results import Results, ResultsView, Segment
+    from dynlib.runtime.driver import Buffers
+    from dynlib.runtime.state import SessionPins, SessionState
+    from dynlib.session.full_model import FullModel, build
+    from dynlib.session.sim import RunOutcome, Sim, setup
+    from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot
+    from dynlib.session.snapshots import Snapshot
+    from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model
+    from dynlib.spec.model import Model
+    from dynlib.status import Status
+    from dynlib.steppers import StepperSpec, get_stepper, list_steppers, select_steppers
+
+
+def __getattr__(name: str) -> Any:
+    """Names are imported when first used, so that the command line starts at once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'dynlib' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,232 @@
+"""The advance fragments: one per family of methods, written once for every form of vectors.
+
+Each fragment computes `{new}` and `t_new` from `{base}`, `t` and `dt` without touching the state: what a step changes
+beyond that is said in `commit`, so that a step can be taken again from the same state and give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dynlib.compile.forms import Form
+from dynlib.errors import ConfigError
+from dynlib.spec.model import Model
+from dynlib.steppers.adams_bashforth import AdamsBashforth
+from dynlib.steppers.explicit_rk import RK4, Tableau
+from dynlib.steppers.registry import StepperSpec
+
+
+@dataclass
+class Advance:
+    """The lines a stepper contributes to the skeleton."""
+
+    unpack: list[str] = field(default_factory=list)
+    step: list[str] = field(default_factory=list)
+    prepare_outputs: list[str] = field(default_factory=list)
+    interpolate: list[str] = field(default_factory=list)
+    commit: list[str] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+    pack: list[str] = field(default_factory=list)
+
+
+def kept_vectors(stepper: StepperSpec) -> dict[str, str]:
+    """Vectors of the stepper that live in the state: vector name → field."""
+    if stepper.family == "adams_bashforth":
+        return {f"f{j}": f"f{j}" for j in range(1, stepper.order)}
+    return {"k1": "k1"} if stepper.adaptive else {}
+
+
+def advance_of(model: Model, stepper: StepperSpec, form: Form) -> Advance:
+    """The fragment of a stepper for one model."""
+    match stepper.method:
+        case Tableau() as tableau if stepper.adaptive:
+            return _embedded(model, stepper, tableau, form)
+        case Tableau() as tableau:
+            lines = ["# stage 1", form.rhs("k1", "t", "base"), *_stages(tableau, form), *_result(tableau, form)]
+            return Advance(step=[*_fixed_time(model), *lines], **_hermite(form))
+        case AdamsBashforth() as method:
+            return _adams_bashforth(model, method, form)
+    if stepper.family != "iteration":
+        raise ConfigError(f"no code for stepper family {stepper.family!r}")
+    return Advance(step=[*_fixed_time(model), form.rhs("new", "t", "base")], interpolate=form.each("{out} = {base}"))
+
+
+def _fixed_time(model: Model) -> list[str]:
+    lines = ["t_new = anchor + (n + 1 - n_anchor) * dt"]
+    if model.kind == "ode":
+        lines.append("h = F(dt)" if model.dtype == "float32" else "h = dt")
+    return lines
+
+
+def _number(form: Form, value: float) -> str:
+    return form.writer([], "").number(value)
+
+
+def _combination(form: Form, weights: tuple[float, ...], stem: str = "k") -> str:
+    terms = [(w, f"{{{stem}{j}}}") for j, w in enumerate(weights, 1) if w != 0.0]
+    return " + ".join(v if w == 1.0 else f"{_number(form, w)} * {v}" for w, v in terms)
+
+
+def _stages(tableau: Tableau, form: Form) -> list[str]:
+    """Stages 2 and on; the last stage of a first-same-as-last method is computed at `{new}`."""
+    lines: list[str] = []
+    for j in range(1, tableau.stages):
+        same = tableau.first_same_as_last and j == tableau.stages - 1
+        at = "new" if same else "mid"
+        lines.append(f"# stage {j + 1}")
+        lines += form.each(f"{{{at}}} = {{base}} + h * ({_combination(form, tableau.a[j])})")
+        node = tableau.c[j]
+        time = "t" if node == 0.0 else "t + dt" if node == 1.0 else f"t + {node!r} * dt"
+        lines.append(form.rhs(f"k{j + 1}", time, at))
+    return lines
+
+
+def _result(tableau: Tableau, form: Form) -> list[str]:
+    return form.each(f"{{new}} = {{base}} + h * ({_combination(form, tableau.b)})")
+
+
+def _hermite(form: Form) -> dict[str, list[str]]:
+    """Cubic Hermite interpolation (HNW I, II.6, eq. 6.7); the slope at the far end is computed only when needed."""
+    one, two = _number(form, 1.0), _number(form, 2.0)
+    narrow = form.model.dtype == "float32"
+    return {
+        "prepare_outputs": [form.rhs("end", "t_new", "new")],
+        "interpolate": [
+            "theta = F((tau - t) / (t_new - t))" if narrow else "theta = (tau - t) / (t_new - t)",
+            *form.each(
+                "{delta} = {new} - {base}",
+                f"{{out}} = {{base}} + theta * {{delta}} + theta * (theta - {one}) * "
+                f"(({one} - {two} * theta) * {{delta}} + (theta - {one}) * h * {{k1}} + theta * h * {{end}})",
+            ),
+        ],
+    }
+
+
+def _adams_bashforth(model: Model, method: AdamsBashforth, form: Form) -> Advance:
+    order = method.order
+    first, *rest = method.weights
+    terms = [f"{_number(form, first)} * {{k1}}"]
+    terms += [f"{'-' if w < 0 else '+'} {_number(form, abs(w))} * {{f{j}}}" for j, w in enumerate(rest, 1)]
+    shift = [f"{{f{j}}} = {{f{j - 1}}}" for j in range(order - 1, 1, -1)] + ["{f1} = {k1}"]
+    start = [*_stages(RK4, form), *_result(RK4, form)]
+    return Advance(
+        unpack=["history = counts[@history]"],
+        step=[
+            *_fixed_time(model),
+            form.rhs("k1", "t", "base"),
+            f"if history >= {order - 1}:",
+            *("    " + line for line in form.each(f"{{new}} = {{base}} + h * ({' '.join(terms)})")),
+            "else:  # too little history: one classical Runge–Kutta step",
+            *("    " + line for line in start),
+        ],
+        commit=[*form.each(*shift), f"history = min(history + 1, {order - 1})"],
+        forget=["history = 0"],
+        pack=["counts[@history] = history"],
+        **_hermite(form),
+    )
+
+
+def _embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -> Advance:
+    """An embedded pair with first-same-as-last and PI control (HNW I, II.4, and their code DOPRI5)."""
+    n, last = model.n_states, tableau.stages
+    zero, one = _number(form, 0.0), _number(form, 1.0)
+    narrow = model.dtype == "float32"
+    step_at = "F(h0)" if narrow else "h0"
+    options = [name for name, _ in stepper.options]
+    tolerances = ("rtol", "atol") if narrow else ()
+    unpack = [f"{name} = {f'F(config[{k}])' if name in tolerances else f'config[{k}]'}" for k, name in enumerate(options)]
+    unpack += [
+        "step = times[@h]",
+        "error_before = times[@error_before]",
+        "k1_valid = counts[@k1_valid]",
+        "rejected = counts[@rejected]",
+    ]
+
+    def norm(name: str, *formulas: str) -> list[str]:
+        return ["acc = " + zero, *form.each(*formulas), f"{name} = float(sqrt(acc / {_number(form, float(n))}))"]
+
+    initial = [  # HNW I, II.4, "starting step size"
+        *norm("d0", "scale = atol + rtol * abs({base})", "part = {base} / scale", "acc += part * part"),
+        *norm("d1", "scale = atol + rtol * abs({base})", "part = {k1} / scale", "acc += part * part"),
+        "h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * (d0 / d1)",
+        *form.each(f"{{mid}} = {{base}} + {step_at} * {{k1}}"),
+        form.rhs("k2", "t + h0", "mid"),
+        *norm("d2", "scale = atol + rtol * abs({base})", "part = ({k2} - {k1}) / scale", "acc += part * part"),
+        "d2 = larger(d1, d2 / h0)",
+        "step = larger(1e-6, h0 * 1e-3) if d2 <= 1e-15 else power(0.01 / d2, 0.2)",
+        "step = smaller(100.0 * h0, step)",
+        "if not step < inf:",
+        "    step = 1e-6",
+    ]
+    attempt = [
+        "trial = smaller(step, max_step)",
+        "retried = 0",
+        "while True:  # attempts",
+        "    dt = trial",
+        "    t_new = t + dt",
+        "    if not dt > 2.3e-16 * abs(t):",
+        "        status = STEP_TOO_SMALL",
+        "        break",
+        f"    h = {'F(dt)' if narrow else 'dt'}",
+        *("    " + line for line in _stages(tableau, form)),
+        *("    " + line for line in norm(
+            "err",
+            "scale = atol + rtol * larger(abs({base}), abs({new}))",
+            f"part = h * ({_combination(form, tableau.error)}) / scale",
+            "acc += part * part",
+        )),
+        "    if err <= 1.0:",
+        "        break",
+        "    retried += 1",
+        "    if err < inf:",
+        "        trial = dt / smaller(1.0 / min_factor, power(err, 0.17) / safety)",
+        "    else:",
+        "        trial = 0.1 * dt",
+        "if status != 0:",
+        "    if not err < inf:",
+        "        status = NOT_FINITE",
+        "    break",
+    ]  # fmt: skip
+    return Advance(
+        unpack=unpack,
+        step=[
+            "if k1_valid == 0:",
+            "    " + form.rhs("k1", "t", "base"),
+            "    k1_valid = 1",
+            "if step == 0.0:  # choose the first step",
+            *("    " + line for line in initial),
+            "err = inf",
+            *attempt,
+        ],
+        prepare_outputs=form.each(
+            "{delta} = {new} - {base}",
+            "{bend} = h * {k1} - {delta}",
+            f"{{r4}} = {{delta}} - h * {{k{last}}} - {{bend}}",
+            f"{{r5}} = h * ({_combination(form, tableau.dense)})",
+        ),
+        interpolate=[
+            "theta = F((tau - t) / dt)" if narrow else "theta = (tau - t) / dt",
+            *form.each(
+                f"{{out}} = {{base}} + theta * ({{delta}} + ({one} - theta) * "
+                f"({{bend}} + theta * ({{r4}} + ({one} - theta) * {{r5}})))"
+            ),
+        ],
+        commit=[
+            "factor = power(err, 0.17) / power(error_before, 0.04) / safety",
+            "factor = larger(1.0 / max_factor, smaller(1.0 / min_factor, factor))",
+            "step = dt / factor",
+            "if retried > 0:",
+            "    step = smaller(step, dt)",
+            "rejected += retried",
+            "error_before = larger(err, 1e-4)",
+            *form.each(f"{{k1}} = {{k{last}}}"),
+            f"k1_valid = {0 if model.rhs_uses_lags else 1}",
+        ],
+        forget=["k1_valid = 0"],
+        pack=[
+            "times[@h] = step",
+            "times[@error_before] = error_before",
+            "counts[@k1_valid] = k1_valid",
+            "counts[@rejected] = rejected",
+        ],
+    )

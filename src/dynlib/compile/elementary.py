@@ -1,0 +1,154 @@
+"""The functions that generated code calls, with one meaning interpreted and compiled.
+
+Transcendental functions come from the C library in both modes, and return what C returns (inf and NaN instead of
+exceptions). A float32 argument is widened, computed in float64 and rounded. This is the interpreted meaning; the
+compiled one is in `numba_backend` and must agree to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+C_FUNCTIONS = (
+    "exp expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc".split()
+)
+"""Functions of one argument that are those of the C library."""
+
+_POLES: dict[str, Callable[[float], float]] = {
+    "log": lambda x: -math.inf if x == 0 else math.nan,
+    "log2": lambda x: -math.inf if x == 0 else math.nan,
+    "log10": lambda x: -math.inf if x == 0 else math.nan,
+    "log1p": lambda x: -math.inf if x == -1 else math.nan,
+    "atanh": lambda x: math.copysign(math.inf, x) if abs(x) == 1 else math.nan,
+    "sinh": lambda x: math.copysign(math.inf, x),
+    "exp": lambda x: math.inf,
+    "expm1": lambda x: math.inf,
+    "cosh": lambda x: math.inf,
+}
+
+
+def _like(x: Any, value: float) -> Any:
+    return np.float32(value) if isinstance(x, np.float32) else np.float64(value)
+
+
+def _c_function(name: str) -> Callable[[Any], Any]:
+    compute: Callable[[float], float] = getattr(math, name)
+    pole = _POLES.get(name, lambda x: math.nan)
+
+    def function(x: Any) -> Any:
+        try:
+            value = compute(float(x))
+        except (ValueError, OverflowError):
+            value = pole(float(x))
+        return _like(x, value)
+
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+exp, expm1, log, log2, log10, log1p = map(_c_function, ("exp", "expm1", "log", "log2", "log10", "log1p"))
+sin, cos, tan, asin, acos, atan = map(_c_function, ("sin", "cos", "tan", "asin", "acos", "atan"))
+sinh, cosh, tanh, asinh, acosh, atanh = map(_c_function, ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
+erf, erfc = map(_c_function, ("erf", "erfc"))
+
+
+def power(x: Any, y: Any) -> Any:
+    """`pow` of the C library."""
+    a, b = float(x), float(y)
+    try:
+        value = math.pow(a, b)
+    except OverflowError:
+        value = -math.inf if a < 0 and b % 2 == 1 else math.inf
+    except ValueError:
+        odd = b % 2 == 1
+        value = math.copysign(math.inf, a) if a == 0 and odd else math.inf if a == 0 else math.nan
+    return _like(x, value)
+
+
+def atan2(y: Any, x: Any) -> Any:
+    """Angle of the point (x, y)."""
+    return _like(y, math.atan2(float(y), float(x)))
+
+
+# The functions below are plain arithmetic: the same text is compiled.
+
+
+def sqrt(x: Any) -> Any:
+    """Square root, correctly rounded."""
+    return np.sqrt(x)
+
+
+def floor(x: Any) -> Any:
+    """Largest whole number not above x."""
+    return np.floor(x)
+
+
+def ceil(x: Any) -> Any:
+    """Smallest whole number not below x."""
+    return np.ceil(x)
+
+
+def trunc(x: Any) -> Any:
+    """Whole number next to x towards zero."""
+    return np.trunc(x)
+
+
+def rint(x: Any) -> Any:
+    """Nearest whole number, ties to even."""
+    return np.rint(x)
+
+
+def copysign(x: Any, y: Any) -> Any:
+    """Magnitude of x with the sign of y."""
+    return np.copysign(x, y)
+
+
+def smaller(x: Any, y: Any) -> Any:
+    """The smaller one; x if they cannot be compared."""
+    return y if y < x else x
+
+
+def larger(x: Any, y: Any) -> Any:
+    """The larger one; x if they cannot be compared."""
+    return y if y > x else x
+
+
+def sign(x: Any) -> Any:
+    """−1, 0 or 1; NaN stays NaN."""
+    return x * 0 + 1 if x > 0 else x * 0 - 1 if x < 0 else x * 0
+
+
+def hypot(x: Any, y: Any) -> Any:
+    """√(x² + y²), scaled against overflow."""
+    a, b = abs(x), abs(y)
+    big, small = larger(a, b), smaller(a, b)
+    if big == 0 or big != big or small != small or big - big != 0:
+        return big + small
+    ratio = small / big
+    return big * np.sqrt(ratio * ratio + 1)
+
+
+def modulo(x: Any, y: Any) -> Any:
+    """Remainder with the sign of y, as Python's %."""
+    rest = np.fmod(x, y)
+    if rest != 0 and (rest < 0) != (y < 0):
+        rest = rest + y
+    return rest
+
+
+def floor_divide(x: Any, y: Any) -> Any:
+    """Python's //."""
+    return np.rint((x - modulo(x, y)) / y)
+
+
+PLAIN: tuple[Callable[..., Any], ...] = (
+    sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, sign, hypot, modulo, floor_divide,
+)  # fmt: skip
+"""Functions whose Python text is also their compiled meaning."""
+
+NAMES = frozenset({*C_FUNCTIONS, "power", "atan2", *(f.__name__ for f in PLAIN)})
+"""Every name that generated code may import from here."""

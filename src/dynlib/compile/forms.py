@@ -1,0 +1,243 @@
+"""Vectors in generated code: one set of formulas, written out per state or as loops over arrays."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from dynlib.compile.layout import Layout
+from dynlib.compile.writer import Writer, needs_of
+from dynlib.spec.expressions import Name, Node, walk
+from dynlib.spec.model import Equation, Model
+
+SCALAR_LIMIT = 40
+"""Most scalar states that are written out by name; above, and with array states, code uses arrays."""
+_VECTOR = re.compile(r"\{(\w+)\}")
+
+
+@dataclass
+class Form:
+    """How the vectors of one kernel are spelled.
+
+    A formula writes vectors in braces: `"{new} = {base} + h * {k1}"`. `scratch` collects vectors that live only
+    inside a step; the others are kept in the state (`kept`: vector name → layout field).
+    """
+
+    model: Model
+    names: dict[str, str]
+    layout: Layout
+    scalar: bool
+    kept: dict[str, str]
+    scratch: list[str] = field(default_factory=list)
+
+    def writer(self, lines: list[str], indent: str) -> Writer:
+        """A writer for expressions at this place."""
+        return Writer(self.model, self.names, self.scalar, lines, indent)
+
+    def component(self, vector: str, name: str) -> str:
+        """The name of a component of a vector, in scalar form."""
+        return self.names[name] if vector == "base" else f"{vector}_{self.names[name]}"
+
+    def _note(self, formula: str) -> None:
+        for vector in _VECTOR.findall(formula):
+            if vector not in self.kept and vector not in self.scratch:
+                self.scratch.append(vector)
+
+    def each(self, *formulas: str) -> list[str]:
+        """The formulas for every component of the state."""
+        for formula in formulas:
+            self._note(formula)
+        if self.scalar:
+            return [
+                _VECTOR.sub(lambda m, name=q.name: self.component(m[1], name), formula)  # type: ignore[misc]
+                for q in self.model.states
+                for formula in formulas
+            ]
+        body = ["    " + _VECTOR.sub(lambda m: f"{self.spelled(m[1])}[i_]", formula) for formula in formulas]
+        return [f"for i_ in range({self.model.n_states}):", *body]
+
+    def spelled(self, vector: str) -> str:
+        """The name of a whole vector, in array form."""
+        return "y" if vector == "base" else vector
+
+    def rhs(self, out: str, time: str, at: str) -> str:
+        """`out` = right-hand side at a time and state."""
+        self._note(f"{{{out}}}{{{at}}}")
+        needs = needs_of(self.model, [e.expr for e in self.model.equations])
+        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        if not self.scalar:
+            return f"rhs({', '.join([time, self.spelled(at), 'p', *lags, self.spelled(out)])})"
+        states = [self.component(at, q.name) for q in self.model.states]
+        params = [self.names[name] for name in needs.params]
+        results = [self.component(out, q.name) for q in self.model.states]
+        return f"{', '.join(results)}{',' if len(results) == 1 else ''} = rhs({', '.join([time, *states, *params, *lags])})"
+
+    def sample(self, kind: str, time: str, at: str) -> list[str]:
+        """Record the state `at`."""
+        self._note(f"{{{at}}}")
+        needs = needs_of(self.model, [a.expr for a in self.model.aux])
+        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        if self.scalar:
+            vectors = [self.component(at, q.name) for q in self.model.states]
+            vectors += [self.names[name] for name in needs.params]
+        else:
+            vectors = [self.spelled(at), "p"]
+        arrays = "select, rec_t, rec_n, rec_kind, rec_y"
+        return [
+            f"write_sample({', '.join(['rows', kind, time, 'n', *vectors, *lags, arrays])})",
+            "rows += 1",
+            f"last_t = {time}",
+        ]
+
+    def unpack(self) -> list[str]:
+        """Load the vectors of the state."""
+        lines = []
+        for vector, field_name in self.kept.items():
+            span = self.layout[field_name].span
+            if self.scalar:
+                quantities = self.model.params if vector == "params" else self.model.states
+                for k, q in enumerate(quantities):
+                    name = self.names[q.name] if vector == "params" else self.component(vector, q.name)
+                    lines.append(f"{name} = reals[{span.start + k}]")
+            else:
+                name = {"base": "y", "params": "p"}.get(vector, vector)
+                lines.append(f"{name} = reals[{span.start}:{span.stop}]")
+        if not self.scalar:
+            lines += self.views({q.name for q in (*self.model.states, *self.model.params)})
+            kind = "np.float32" if self.model.dtype == "float32" else "np.float64"
+            lines += [f"{vector} = np.empty({self.model.n_states}, {kind})" for vector in self.scratch]
+        return lines
+
+    def views(self, wanted: set[str]) -> list[str]:
+        """In array form, one view per array quantity."""
+        lines = []
+        for vector, group in (("y", self.model.states), ("p", self.model.params)):
+            at = 0
+            for q in group:
+                if q.size is not None and q.name in wanted:
+                    lines.append(f"{self.names[q.name]} = {vector}[{at}:{at + q.count}]")
+                at += q.count
+        return lines
+
+    def pack(self, written: set[str]) -> list[str]:
+        """Store the vectors of the state; in array form they are already in place."""
+        if not self.scalar:
+            return []
+        lines = []
+        for vector, field_name in self.kept.items():
+            start = self.layout[field_name].start
+            if vector == "params":
+                lines += [
+                    f"reals[{start + k}] = {self.names[q.name]}" for k, q in enumerate(self.model.params) if q.name in written
+                ]
+            else:
+                lines += [f"reals[{start + k}] = {self.component(vector, q.name)}" for k, q in enumerate(self.model.states)]
+        return lines
+
+    # -- module-level functions --------------------------------------------------------------------------------
+
+    def functions(self, used: set[str]) -> list[str]:
+        """The model's functions, aux variables, right-hand side and the sample writer, as text."""
+        model, lines = self.model, []
+        for function in model.functions:
+            lines += self._function(f"fn_{function.name}", [self.names[a] for a in function.args], function.expr, used,
+                                    frozenset(function.args))  # fmt: skip
+        for aux in model.aux:
+            lines += self._function(f"aux_{self.names[aux.name]}", [], aux.expr, used)
+        return lines + self._rhs(used) + self._write_sample()
+
+    def _function(self, name: str, args: list[str], expr: Node, used: set[str], local: frozenset[str] = frozenset()) -> list[str]:
+        body: list[str] = []
+        writer = self.writer(body, "    ")
+        writer.args = local
+        context = writer.context([expr])
+        text = writer.value(expr)
+        used |= writer.used
+        needs = needs_of(self.model, [expr])
+        views = [] if self.scalar else self.views({*needs.states, *needs.params})
+        return [f"def {name}({', '.join([*args, *context])}):", *(f"    {v}" for v in views), *body, f"    return {text}", "", ""]
+
+    def _aux_order(self, equations: tuple[Equation, ...]) -> list[str]:
+        """Aux variables that the equations use directly."""
+        known = [a.name for a in self.model.aux]
+        direct = {part.id for e in equations for part in walk(e.expr) if isinstance(part, Name)}
+        return [name for name in known if name in direct]
+
+    def _rhs(self, used: set[str]) -> list[str]:
+        model = self.model
+        needs = needs_of(model, [e.expr for e in model.equations])
+        body: list[str] = []
+        writer = self.writer(body, "    ")
+        lags = [writer.lag_name(*lag) for lag in needs.lags]
+        direct = self._aux_order(model.equations)
+        what = "Next state." if model.kind == "map" else "Right-hand side."
+        if self.scalar:
+            states = [self.names[q.name] for q in model.states]
+            params = [self.names[name] for name in needs.params]
+            head = f"def rhs({', '.join(['t', *states, *params, *lags])}):"
+        else:
+            head = f"def rhs({', '.join(['t', 'y', 'p', *lags, 'end'])}):"
+            body += [f"    {line}" for line in self.views(set(needs.states + needs.params))]
+        for name in direct:
+            writer.emit(f"{self.names[name]} = {writer.aux_call(name)}")
+        writer.local_aux = frozenset(direct)
+        for equation in model.equations:
+            self._equation(equation, writer)
+        if self.scalar:
+            body.append(f"    return ({''.join(f'end_{s}, ' for s in states)})" if len(states) == 1 else
+                        f"    return {', '.join(f'end_{s}' for s in states)}")  # fmt: skip
+        used |= writer.used
+        return [head, f'    """{what}"""', *body, "", ""]
+
+    def _equation(self, equation: Equation, writer: Writer) -> None:
+        if self.scalar:
+            text = writer.value(equation.expr)
+            writer.emit(f"end_{self.names[equation.target]} = {text}")
+            return
+        at = 0
+        for q in self.model.states:
+            if q.name == equation.target:
+                break
+            at += q.count
+        offset = f"{at} + " if at else ""
+        outer = writer.indent
+        if equation.loop is not None:
+            loop = equation.loop
+            writer.emit(f"for {self.names[loop.var]} in range({loop.start}, {loop.stop}, {loop.step}):")
+            writer.indent += "    "
+            writer.loops.add(loop.var)
+        text = writer.value(equation.expr)
+        slot = str(at) if equation.index is None else f"{offset}{writer.index(equation.index)}"
+        writer.emit(f"end[{slot}] = {text}")
+        writer.indent = outer
+        if equation.loop is not None:
+            writer.loops.discard(equation.loop.var)
+
+    def _write_sample(self) -> list[str]:
+        model = self.model
+        needs = needs_of(model, [a.expr for a in model.aux])
+        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        vectors = ["y", "p"]
+        if self.scalar:
+            vectors = [self.names[q.name] for q in model.states] + [self.names[name] for name in needs.params]
+        head = ", ".join(["row", "kind", "t", "n", *vectors, *lags, "select, rec_t, rec_n, rec_kind, rec_y"])
+        lines = [
+            f"def write_sample({head}):",
+            '    """Record one sample: selected states, then selected aux variables."""',
+            "    rec_t[row] = t",
+            "    rec_n[row] = n",
+            "    rec_kind[row] = kind",
+        ]
+        if self.scalar:
+            for k, q in enumerate(model.states):
+                lines += [f"    if select[{k}] >= 0:", f"        rec_y[row, select[{k}]] = {self.names[q.name]}"]
+        else:
+            lines += [
+                f"    for i_ in range({model.n_states}):",
+                "        if select[i_] >= 0:",
+                "            rec_y[row, select[i_]] = y[i_]",
+            ]
+        writer = self.writer(lines, "    ")
+        for k, aux in enumerate(model.aux, model.n_states):
+            lines += [f"    if select[{k}] >= 0:", f"        rec_y[row, select[{k}]] = {writer.aux_call(aux.name)}"]
+        return [*lines, "", ""]

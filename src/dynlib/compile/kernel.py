@@ -1,0 +1,77 @@
+"""A `Kernel`: the source, layout and callable for one model under one stepper."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dynlib.compile import elementary
+from dynlib.compile.cache import load_module
+from dynlib.compile.layout import Layout, layout_of
+from dynlib.compile.skeleton import kernel_source
+from dynlib.errors import ConfigError
+from dynlib.spec.model import Model
+from dynlib.steppers.registry import StepperSpec
+
+MATH_MODES = ("strict", "contract")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What runs a model: `function` advances the three blocks of a state in place.
+
+    `source` is the generated module; with `jit=False` the same file runs as plain Python, to the same bits.
+    """
+
+    source: str
+    layout: Layout
+    module: ModuleType = field(repr=False)
+    jit: bool
+    math: str
+
+    @property
+    def function(self) -> Callable[..., int]:
+        """The kernel; its arguments are those of the skeleton."""
+        function: Callable[..., int] = self.module.kernel
+        return function
+
+    @property
+    def path(self) -> Path:
+        """The file of the generated module."""
+        return Path(str(self.module.__file__))
+
+    @property
+    def from_cache(self) -> bool | None:
+        """Whether the compiled code came from disk; None before the first run or when interpreted."""
+        function: Any = self.module.kernel
+        if not self.jit or not function.signatures:
+            return None
+        return bool(function.stats.cache_hits)
+
+
+def build_kernel(model: Model, stepper: StepperSpec, *, jit: bool = True, math: str = "strict") -> Kernel:
+    """Generate, load and (unless `jit=False`) compile the kernel. Raises `ConfigError`."""
+    if math not in MATH_MODES:
+        raise ConfigError(f"math must be 'strict' or 'contract', not {math!r}")
+    if model.kind not in stepper.kinds:
+        raise ConfigError(f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}")
+    layout = layout_of(model, stepper)
+    source = kernel_source(model, stepper, layout)
+    return Kernel(source, layout, _module(source, jit, math), jit, math)
+
+
+@lru_cache(maxsize=256)
+def _module(source: str, jit: bool, math: str) -> ModuleType:
+    meaning = Path(str(elementary.__file__)).read_bytes()
+    digest = hashlib.sha256(source.encode() + meaning + math.encode()).hexdigest()[:24]
+    module = load_module(source, f"kernel_{digest}", jit)
+    if jit:
+        from dynlib.compile.numba_backend import compile_module  # heavy: only when something is compiled
+
+        compile_module(module, contract=math == "contract", cache=True)
+    return module

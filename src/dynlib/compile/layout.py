@@ -1,0 +1,101 @@
+"""The layout of the state: which slot of which flat array holds what, declared once for kernel, files and messages."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from dynlib.spec.model import Model
+from dynlib.steppers.registry import StepperSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named stretch of one block.
+
+    `block` is "times" (float64), "reals" (the model's dtype) or "counts" (int64). `role` says who owns it:
+    "state", "params", "runtime" (clock, recorder, lags) or "stepper". `on_edit` is what becomes of it when a state or
+    parameter is set from outside: "keep", "restart" (back to its value at the start of a run) or "rewrite" (set by
+    the session itself).
+    """
+
+    name: str
+    block: str
+    size: int
+    role: str
+    on_edit: str
+    start: int = 0
+
+    @property
+    def span(self) -> slice:
+        """Where the field lies in its block."""
+        return slice(self.start, self.start + self.size)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All fields of a model under a stepper; `signature` identifies the workspace."""
+
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Field]:
+        """Fields by name."""
+        return {f.name: f for f in self.fields}
+
+    def __getitem__(self, name: str) -> Field:
+        return self.by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.by_name
+
+    def size(self, block: str) -> int:
+        """Number of slots in a block."""
+        return sum(f.size for f in self.fields if f.block == block)
+
+    @cached_property
+    def signature(self) -> str:
+        """Hex digest over names, blocks, sizes and order of all fields."""
+        text = ";".join(f"{f.name}:{f.block}:{f.size}:{f.role}" for f in self.fields)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def layout_of(model: Model, stepper: StepperSpec) -> Layout:
+    """Where everything with memory between two steps is kept."""
+    n = model.n_states
+    rows: list[tuple[str, str, int, str, str]] = [
+        ("y", "reals", n, "state", "rewrite"),  # the reported state
+        ("params", "reals", model.n_params, "params", "rewrite"),
+        ("base", "reals", n, "runtime", "rewrite"),  # the state at the last completed step
+        ("t", "times", 1, "runtime", "keep"),  # the reported time
+        ("t_base", "times", 1, "runtime", "rewrite"),
+        ("time_shift", "times", 1, "runtime", "rewrite"),  # the time of step n_anchor
+        ("dt", "times", 1, "runtime", "keep"),
+        ("record_t0", "times", 1, "runtime", "keep"),
+        ("record_dt", "times", 1, "runtime", "keep"),
+        ("n", "counts", 1, "runtime", "keep"),
+        ("n_anchor", "counts", 1, "runtime", "rewrite"),
+        ("begun", "counts", 1, "runtime", "restart"),  # the pre events of the pending step have run
+        ("pending", "counts", 1, "runtime", "restart"),  # y and t lie inside the pending step
+        ("record_n0", "counts", 1, "runtime", "keep"),
+        ("record_interval", "counts", 1, "runtime", "keep"),
+    ]
+    rows += [(f"lag_{name}", "reals", depth + 1, "runtime", "rewrite") for name, depth in model.lag_depth.items()]
+    if stepper.family == "adams_bashforth":
+        rows += [(f"f{j}", "reals", n, "stepper", "restart") for j in range(1, stepper.order)]
+        rows.append(("history", "counts", 1, "stepper", "restart"))
+    if stepper.adaptive:
+        rows += [
+            ("k1", "reals", n, "stepper", "restart"),
+            ("h", "times", 1, "stepper", "restart"),
+            ("error_before", "times", 1, "stepper", "restart"),
+            ("k1_valid", "counts", 1, "stepper", "restart"),
+            ("rejected", "counts", 1, "stepper", "keep"),
+        ]
+    ends = {"reals": 0, "times": 0, "counts": 0}
+    fields = []
+    for name, block, size, role, on_edit in rows:
+        fields.append(Field(name, block, size, role, on_edit, ends[block]))
+        ends[block] += size
+    return Layout(tuple(fields))

@@ -1,0 +1,287 @@
+"""The one loop of every kernel: fragments of the model and the stepper are filled into it, and nothing else loops."""
+
+from __future__ import annotations
+
+import re
+
+from dynlib.compile.advance import Advance, advance_of, kept_vectors
+from dynlib.compile.elementary import NAMES
+from dynlib.compile.forms import SCALAR_LIMIT, Form
+from dynlib.compile.layout import Layout
+from dynlib.compile.writer import code_names
+from dynlib.spec.expressions import Lag, walk
+from dynlib.spec.model import Event, Model
+from dynlib.status import Status
+from dynlib.steppers.registry import StepperSpec
+
+KERNEL_ARGUMENTS = (
+    "times, reals, counts, config, horizon, n_limit, limit_status, n_pause, recording, cursor, last, select, "
+    "rec_t, rec_n, rec_kind, rec_y, log_t, log_n, log_id, log_y"
+)
+"""Arguments of every kernel: the state's three blocks (changed in place), what to do, and the buffers to fill.
+
+`recording` is 0 (off), 1 (on) or 2 (on, starting with a sample of the state as it stands). `cursor` counts rows,
+log entries and the next point of the recording grid; `last` holds the time of the last sample.
+"""
+
+_SKELETON = """\
+def kernel({arguments}):
+    {unpack}
+    status = 0
+    inside = 0
+    if recording == 2:
+        {start_sample}
+    while True:
+        # -- before the step: nothing has happened yet
+        tol = {tolerance} * abs(t)
+        if rows + 2 > len(rec_t) or logs + {n_logs} > len(log_t):
+            status = FULL
+            break
+        if t >= horizon - tol:
+            status = DONE
+            break
+        if n >= n_limit:
+            status = limit_status
+            break
+        if n >= n_pause:
+            status = PAUSED
+            break
+        {before}
+        # -- advance
+        {step}
+        # -- accept: the new state must be finite
+        {check}
+        # -- outputs inside the step
+        tol = {tolerance} * abs(t_new)
+        if edge < t_new - tol:
+            {prepare_outputs}
+            while next_t < t_new - tol and next_t <= horizon:
+                if rows + 2 > len(rec_t):
+                    status = FULL
+                    break
+                tau = next_t
+                {interpolate}
+                {grid_sample}
+                grid += 1
+                next_t = record_t0 + grid * record_dt
+            if status != 0:
+                break
+            edge = smaller(next_t, horizon)
+            if horizon < t_new - tol:  # the step stays pending, its state at the horizon is reported
+                tau = horizon
+                {interpolate}
+                inside = 1
+                status = DONE
+                break
+        # -- commit
+        {commit}
+        t = t_new
+        n += 1
+        begun = 0
+        {after}
+        # -- record
+        if n == next_n:
+            {sample}
+            next_n += interval
+        elif next_t <= t + tol:
+            {sample}
+            grid += 1
+            next_t = record_t0 + grid * record_dt
+            edge = smaller(next_t, horizon)
+        {stop}
+    # -- the one exit: report, close the recording, pack
+    t_out = horizon
+    if inside == 0:
+        t_out = t
+        {report}
+    if recording != 0 and status != PAUSED and status != FULL and last_t != t_out:
+        {stop_sample}
+    {pack}
+    return status
+"""
+
+_SLOT = re.compile(r"^( *)\{(\w+)\}\n", re.MULTILINE)
+
+
+def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
+    """The text of the generated module: deterministic, readable, and all that a run executes."""
+    scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
+    names = code_names(model, scalar)
+    kept = {"base": "base", "out": "y", "params": "params", **kept_vectors(stepper)}
+    form = Form(model, names, layout, scalar, kept)
+    used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}
+    functions = form.functions(used)
+    body = _loop(model, stepper, layout, form, used)
+    statuses = [f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", body)]
+    imports = [f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}", "import numpy as np"]
+    lines = [
+        f'"""{model.kind} {", ".join(q.name for q in model.states[:8])}{", …" if len(model.states) > 8 else ""}'
+        f' with stepper {stepper.name}; written by dynlib."""',
+        "from math import inf",
+        "",
+        *(reversed(imports)),
+        "",
+        *(["F = np.float32"] if model.dtype == "float32" else []),
+        *statuses,
+        "",
+        "",
+        *functions,
+    ]
+    return "\n".join(lines) + body
+
+
+def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: set[str]) -> str:
+    advance: Advance = advance_of(model, stepper, form)
+    events = {phase: [e for e in model.events if phase in e.phases] for phase in ("pre", "post")}
+    written = {a.target for e in model.events for a in e.actions}
+    load_lags = _load_lags(form)
+    before = [f"    {line}" for line in _events(events["pre"], form, advance, used, "t")]
+    if before:
+        before = ["if begun == 0:", *before, "    begun = 1"]
+    after = [*load_lags, *_events(events["post"], form, advance, used, "t"), *_store_lags(form)]
+    slots = {
+        "start_sample": form.sample("0", "t_out", "out"),
+        "before": before,
+        "step": advance.step,
+        "check": _finite(form),
+        "prepare_outputs": advance.prepare_outputs,
+        "interpolate": advance.interpolate,
+        "grid_sample": form.sample("0", "tau", "out"),
+        "commit": [*advance.commit, *form.each("{base} = {new}")],
+        "after": after,
+        "sample": form.sample("0", "t", "base"),
+        "stop": _stop(model, form, used),
+        "report": form.each("{out} = {base}"),
+        "stop_sample": form.sample("1", "t_out", "out"),
+    }
+    slots["unpack"] = [
+        "# -- unpack",
+        *form.unpack(),
+        "t = times[@t_base]",
+        "t_out = times[@t]",
+        "anchor = times[@time_shift]",
+        "dt = times[@dt]",
+        "record_t0 = times[@record_t0]",
+        "record_dt = times[@record_dt]",
+        "n = counts[@n]",
+        "n_anchor = counts[@n_anchor]",
+        "begun = counts[@begun]",
+        "interval = counts[@record_interval]",
+        "rows = cursor[0]",
+        "logs = cursor[1]",
+        "grid = cursor[2]",
+        "last_t = last[0]",
+        "next_n = np.int64(-1)",
+        "next_t = inf",
+        "if recording != 0 and interval > 0:",
+        "    next_n = counts[@record_n0] + ((n - counts[@record_n0]) // interval + 1) * interval",
+        "if recording != 0 and record_dt > 0.0:",
+        "    next_t = record_t0 + grid * record_dt",
+        "edge = smaller(next_t, horizon)",
+        *advance.unpack,
+        *load_lags,
+    ]
+    slots["pack"] = [
+        *form.pack(written),
+        "times[@t_base] = t",
+        "times[@t] = t_out",
+        "counts[@n] = n",
+        "counts[@begun] = begun",
+        "counts[@pending] = inside",
+        "cursor[0] = rows",
+        "cursor[1] = logs",
+        "cursor[2] = grid",
+        "last[0] = last_t",
+        *advance.pack,
+    ]
+
+    def fill(match: re.Match[str]) -> str:
+        lines = slots[match[2]]
+        return "".join(f"{match[1]}{line}\n" for line in lines)
+
+    text = _SLOT.sub(fill, _SKELETON)
+    text = text.replace("{arguments}", KERNEL_ARGUMENTS)
+    text = text.replace("{tolerance}", "0.0" if stepper.adaptive else "8.881784197001252e-16")
+    text = text.replace("{n_logs}", str(len(events["pre"]) + len(events["post"])))
+    return re.sub(r"@(\w+)", lambda m: str(layout[m[1]].start), text)
+
+
+def _finite(form: Form) -> list[str]:
+    if form.scalar:
+        terms = [form.component("new", q.name) for q in form.model.states]
+        return [
+            f"if not ({' + '.join(f'({x} - {x})' for x in terms)} == 0.0):",
+            "    status = NOT_FINITE",
+            "    break",
+        ]
+    return [
+        "part = 0.0",
+        *form.each("part += {new} - {new}"),
+        "if not part == 0.0:",
+        "    status = NOT_FINITE",
+        "    break",
+    ]
+
+
+def _load_lags(form: Form) -> list[str]:
+    wanted = sorted(_all_lags(form.model))
+    lines = []
+    for state, steps in wanted:
+        field = form.layout[f"lag_{state}"]
+        lines.append(f"lag_{form.names[state]}_{steps} = reals[{field.start} + (n - {steps}) % {field.size}]")
+    return lines
+
+
+def _all_lags(model: Model) -> set[tuple[str, int]]:
+    return {(part.state, part.steps) for root in model.roots() for part in walk(root) if isinstance(part, Lag)}
+
+
+def _store_lags(form: Form) -> list[str]:
+    writer = form.writer([], "")
+    return [
+        f"reals[{form.layout[f'lag_{state}'].start} + n % {form.layout[f'lag_{state}'].size}] = {writer.variable(state)}"
+        for state in form.model.lag_depth
+    ]
+
+
+def _events(events: list[Event], form: Form, advance: Advance, used: set[str], time: str) -> list[str]:
+    lines: list[str] = []
+    order = [e.name for e in form.model.events]
+    for event in events:
+        lines.append(f"# event {event.name}")
+        writer = form.writer(lines, "")
+        test = writer.condition(event.cond)
+        lines.append(f"if {test}:")
+        writer.indent = "    "
+        if event.log:
+            lines.append("    if recording != 0:")
+            writer.indent = " " * 8
+            for k, (_, expr) in enumerate(event.log):
+                text = writer.value(expr)
+                writer.emit(f"log_y[logs, {k}] = {text}")
+            writer.emit(f"log_t[logs] = {time}")
+            writer.emit("log_n[logs] = n")
+            writer.emit(f"log_id[logs] = {order.index(event.name)}")
+            writer.emit("logs += 1")
+            writer.indent = "    "
+        for action in event.actions:
+            text = writer.value(action.expr)
+            target = writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
+            writer.emit(f"{target} = {text}")
+        if event.actions:
+            for line in advance.forget:
+                writer.emit(line)
+        if not event.log and not event.actions:
+            writer.emit("pass")
+        used |= writer.used
+    return lines
+
+
+def _stop(model: Model, form: Form, used: set[str]) -> list[str]:
+    if model.sim.stop is None:
+        return []
+    lines: list[str] = ["# -- stop condition"]
+    writer = form.writer(lines, "")
+    test = writer.condition(model.sim.stop)
+    used |= writer.used
+    return [*lines, f"if {test}:", "    status = STOPPED", "    break"]

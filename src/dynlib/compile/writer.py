@@ -1,0 +1,331 @@
+"""Expressions as Python text: the only place where a syntax tree becomes code."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dynlib.compile.elementary import C_FUNCTIONS, NAMES
+from dynlib.spec.expressions import (
+    Binary,
+    Bool,
+    Call,
+    Choice,
+    Compare,
+    Item,
+    Lag,
+    Logic,
+    Name,
+    Node,
+    Num,
+    Reduce,
+    Unary,
+)
+from dynlib.spec.model import Model, walk_through
+
+KERNEL_NAMES = frozenset(
+    "t n h dt t_new t_out tau theta tol status inside times reals counts config horizon n_limit limit_status n_pause "
+    "recording cursor last select rec_t rec_n rec_kind rec_y log_t log_n log_id log_y rows logs grid next_n next_t edge "
+    "begun anchor n_anchor base out new mid end kernel rhs write_sample F np abs float int range len min max inf "
+    "history k1_valid error_before rejected err acc scale part factor step trial row kind i_ interval rec_dt rec_t0 "
+    "retried direct rtol atol safety min_factor max_factor max_step d0 d1 d2 h0 true false lag".split()
+)
+_STAGED = re.compile(r"(?:[kf]\d+|new|mid|end|out|lag|aux|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
+
+_SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
+_CHOICE, _OR, _AND, _NOT, _COMPARE = 0, 1, 2, 2, 3
+_LEVEL = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT}
+_RENAMED = {"min": "smaller", "max": "larger", "round": "rint"}
+
+
+ARRAY_NAMES = frozenset({"y", "p"})
+
+
+def code_names(model: Model, scalar: bool) -> dict[str, str]:
+    """The name in generated code of everything the model names; equal to the model's own unless that is taken."""
+    taken = KERNEL_NAMES | NAMES | (frozenset() if scalar else ARRAY_NAMES)
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    loops = {part.var for root in model.roots() for part in walk_through(model, root) if isinstance(part, Reduce)}
+    loops |= {e.loop.var for e in model.equations if e.loop is not None}
+    given = [q.name for q in (*model.states, *model.params)] + [a.name for a in model.aux]
+    arguments = sorted({arg for f in model.functions for arg in f.args})
+    for name in [*given, *sorted(loops), *arguments]:
+        if name in names:
+            continue
+        safe = name
+        while safe in taken or safe in used or keyword.iskeyword(safe) or _STAGED.match(safe):
+            safe = f"v_{safe}" if _STAGED.match(safe) else f"{safe}_"
+        used.add(safe)
+        names[name] = safe
+    return names
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an expression reads, entering aux variables and functions; each in the model's order."""
+
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    lags: tuple[tuple[str, int], ...]
+    time: bool
+
+
+def needs_of(model: Model, roots: Iterable[Node]) -> Needs:
+    """The states, parameters, lags and time that some expressions read."""
+    found: set[str] = set()
+    lags: set[tuple[str, int]] = set()
+    for root in roots:
+        for part in walk_through(model, root):
+            match part:
+                case Name(id=name) | Item(id=name):
+                    found.add(name)
+                case Lag(state=state, steps=steps):
+                    lags.add((state, steps))
+    order = [q.name for q in model.states]
+    return Needs(
+        tuple(name for name in order if name in found),
+        tuple(q.name for q in model.params if q.name in found),
+        tuple(sorted(lags, key=lambda lag: (order.index(lag[0]), lag[1]))),
+        "t" in found,
+    )
+
+
+@dataclass
+class Writer:
+    """Writes expressions of one model.
+
+    In scalar form states and parameters are local names; in array form they are elements of `y` and `p`, with a
+    view per array quantity. Sums and powers may need lines of their own before the expression: these go to `lines`.
+    """
+
+    model: Model
+    names: dict[str, str]
+    scalar: bool
+    lines: list[str] = field(default_factory=list)
+    indent: str = ""
+    local_aux: frozenset[str] = frozenset()
+    args: frozenset[str] = frozenset()
+    used: set[str] = field(default_factory=set)
+    counter: int = 0
+
+    def __post_init__(self) -> None:
+        self.narrow = self.model.dtype == "float32"
+        self.offsets: dict[str, str] = {}
+        for vector, group in (("y", self.model.states), ("p", self.model.params)):
+            at = 0
+            for q in group:
+                if q.size is None:
+                    self.offsets[q.name] = f"{vector}[{at}]"
+                at += q.count
+        self.aux = {a.name: a for a in self.model.aux}
+        self.functions = {f.name: f for f in self.model.functions}
+        self.loops: set[str] = set()
+
+    def number(self, value: float) -> str:
+        """A literal of the model's dtype."""
+        return f"F({value!r})" if self.narrow else repr(value)
+
+    def emit(self, text: str) -> None:
+        """Add a line at the current indentation."""
+        self.lines.append(self.indent + text)
+
+    def fresh(self, stem: str) -> str:
+        """A local name not used before in this text."""
+        self.counter += 1
+        return f"{stem}{self.counter}_"
+
+    def value(self, node: Node) -> str:
+        """The expression as a number."""
+        return self._value(node)[0]
+
+    def condition(self, node: Node) -> str:
+        """The expression as a truth value."""
+        return self._condition(node)[0]
+
+    def index(self, node: Node) -> str:
+        """The expression as a whole number."""
+        match node:
+            case Num(value=value):
+                return str(int(value))
+            case Name(id=name):
+                return self.names[name]
+            case Unary(operand=operand):
+                return f"-{self.index(operand)}"
+            case Binary(op=op, left=left, right=right):
+                return f"({self.index(left)} {op} {self.index(right)})"
+        raise TypeError(f"not an index: {node!r}")
+
+    def element(self, name: str, index: Node) -> str:
+        """`u[i - 1]`."""
+        text = self.index(index)
+        return f"{self.names[name]}[{text[1:-1] if text.startswith('(') else text}]"
+
+    def variable(self, name: str) -> str:
+        """A scalar state or parameter."""
+        return self.names[name] if self.scalar else self.offsets[name]
+
+    def lag_name(self, state: str, steps: int) -> str:
+        """The local name of a lagged value."""
+        return f"lag_{self.names[state]}_{steps}"
+
+    def context(self, roots: Iterable[Node]) -> list[str]:
+        """What a generated function needs besides its own arguments, to compute these expressions."""
+        needs = needs_of(self.model, roots)
+        lags = [self.lag_name(*lag) for lag in needs.lags]
+        head = ["t"] if needs.time else []
+        if self.scalar:
+            return [*head, *(self.names[s] for s in needs.states), *(self.names[q] for q in needs.params), *lags]
+        return [*head, "y", "p", *lags]
+
+    def aux_call(self, name: str) -> str:
+        """The call that computes an aux variable."""
+        return f"aux_{self.names[name]}({', '.join(self.context([self.aux[name].expr]))})"
+
+    # Each of the following returns the text and its binding strength.
+
+    def _wrap(self, pair: tuple[str, int], least: int) -> str:
+        return pair[0] if pair[1] >= least else f"({pair[0]})"
+
+    def _value(self, node: Node) -> tuple[str, int]:
+        match node:
+            case Num(value=value):
+                return self.number(value), _ATOM
+            case Bool(value=flag):
+                return self.number(float(flag)), _ATOM
+            case Name(id=name):
+                return self._name(name)
+            case Item(id=name, index=index):
+                return self.element(name, index), _ATOM
+            case Lag(state=state, steps=steps):
+                return self.lag_name(state, steps), _ATOM
+            case Unary(op="-", operand=operand):
+                return f"-{self._wrap(self._value(operand), _UNARY)}", _UNARY
+            case Binary(op="**", left=left, right=right):
+                return self._power(left, right)
+            case Binary(op="%" | "//" as op, left=left, right=right):
+                return self._call("modulo" if op == "%" else "floor_divide", left, right)
+            case Binary(op=op, left=left, right=right):
+                level = _LEVEL[op]
+                a, b = self._value(left), self._value(right)
+                return f"{self._wrap(a, level)} {op} {self._wrap(b, level + 1)}", level
+            case Choice(cond=cond, then=then, other=other):
+                parts = self._wrap(self._value(then), 1), self._wrap(self._condition(cond), 1), self._value(other)[0]
+                return f"{parts[0]} if {parts[1]} else {parts[2]}", _CHOICE
+            case Call(fn=fn, args=args):
+                return self._function(fn, args)
+            case Reduce():
+                return self._reduce(node), _ATOM
+        text = self._wrap(self._condition(node), 1)
+        return f"{self.number(1.0)} if {text} else {self.number(0.0)}", _CHOICE
+
+    def _name(self, name: str) -> tuple[str, int]:
+        if name in self.args:
+            return self.names[name], _ATOM
+        if name == "t":
+            return ("F(t)" if self.narrow else "t"), _ATOM
+        if name in self.loops:
+            return f"{'F' if self.narrow else 'float'}({self.names[name]})", _ATOM
+        if name in self.aux:
+            return (self.names[name] if name in self.local_aux else self.aux_call(name)), _ATOM
+        return self.variable(name), _ATOM
+
+    def _condition(self, node: Node) -> tuple[str, int]:
+        match node:
+            case Bool(value=flag):
+                return str(flag), _ATOM
+            case Unary(op="not", operand=operand):
+                return f"not {self._wrap(self._condition(operand), _NOT + 1)}", _NOT
+            case Compare(ops=ops, operands=operands):
+                texts = [self._wrap(self._value(part), _SUM) for part in operands]
+                rest = "".join(f" {op} {text}" for op, text in zip(ops, texts[1:], strict=True))
+                return texts[0] + rest, _COMPARE
+            case Logic(op=op, operands=operands):
+                level = _AND if op == "and" else _OR
+                return f" {op} ".join(self._wrap(self._condition(part), level + 1) for part in operands), level
+            case Choice(cond=cond, then=then, other=other):
+                a, c, b = self._condition(then), self._condition(cond), self._condition(other)
+                return f"{self._wrap(a, 1)} if {self._wrap(c, 1)} else {b[0]}", _CHOICE
+            case Call(fn="approx", args=(x, y, tol)):
+                gap = Call("abs", (Binary("-", x, y),))
+                return self._condition(Compare(("<=",), (gap, tol)))
+        return f"{self._wrap(self._value(node), _SUM)} != {self.number(0.0)}", _COMPARE
+
+    def _call(self, name: str, *args: Node) -> tuple[str, int]:
+        self.used.add(name)
+        return f"{name}({', '.join(self.value(a) for a in args)})", _ATOM
+
+    def _simple(self, node: Node) -> str:
+        """The value as a name that may be written several times."""
+        text, level = self._value(node)
+        if level == _ATOM and re.fullmatch(r"[\w.]+(\[[\w]+\])?", text):
+            return text
+        name = self.fresh("q")
+        self.emit(f"{name} = {text}")
+        return name
+
+    def _power(self, base: Node, exponent: Node) -> tuple[str, int]:
+        sign, number = (-1, exponent.operand) if isinstance(exponent, Unary) else (1, exponent)
+        if isinstance(number, Num) and number.value in (0.5, 1.0, 2.0, 3.0, 4.0):
+            if number.value == 0.5:
+                text, level = self._call("sqrt", base)
+            elif number.value == 1.0:
+                text, level = self._value(base)
+            else:
+                x = self._simple(base)
+                square = f"{x} * {x}"
+                text = {2.0: square, 3.0: f"{square} * {x}", 4.0: f"{square} * ({square})"}[number.value]
+                level = _PRODUCT
+            if sign > 0:
+                return text, level
+            return f"{self.number(1.0)} / {self._wrap((text, level), _PRODUCT + 1)}", _PRODUCT
+        return self._call("power", base, exponent)
+
+    def _function(self, fn: str, args: tuple[Node, ...]) -> tuple[str, int]:
+        if fn in self.functions:
+            own = [self.value(a) for a in args]
+            return f"fn_{fn}({', '.join([*own, *self.context([self.functions[fn].expr])])})", _ATOM
+        match fn:
+            case "abs":
+                return f"abs({self.value(args[0])})", _ATOM
+            case "pow":
+                return self._power(*args)
+            case "min" | "max":
+                self.used.add(_RENAMED[fn])
+                text = self.value(args[0])
+                for part in args[1:]:
+                    text = f"{_RENAMED[fn]}({text}, {self.value(part)})"
+                return text, _ATOM
+            case "heaviside" | "step":
+                return self._value(Choice(Compare((">=",), (args[0], Num(0.0))), Num(1.0), Num(0.0)))
+            case "relu":
+                return self._function("max", (args[0], Num(0.0)))
+            case "clip":
+                return self._function("min", (Call("max", args[:2]), args[2]))
+            case "approx":
+                return self._value(Choice(Call(fn, args), Num(1.0), Num(0.0)))
+        if fn not in C_FUNCTIONS and fn not in NAMES and fn not in _RENAMED:
+            raise TypeError(f"no code for function {fn!r}")
+        return self._call(_RENAMED.get(fn, fn), *args)
+
+    def _reduce(self, node: Reduce) -> str:
+        total = self.fresh("acc")
+        self.emit(f"{total} = {self.number(0.0 if node.kind == 'sum' else 1.0)}")
+        bounds = ", ".join(self._bare(part) for part in (node.start, node.stop, node.step))
+        self.emit(f"for {self.names[node.var]} in range({bounds}):")
+        self.loops.add(node.var)
+        outer, self.indent = self.indent, self.indent + "    "
+        if node.cond is not None:
+            self.emit(f"if {self.condition(node.cond)}:")
+            self.indent += "    "
+        body = self._wrap(self._value(node.body), _SUM if node.kind == "sum" else _PRODUCT + 1)
+        self.emit(f"{total} {'+' if node.kind == 'sum' else '*'}= {body}")
+        self.indent = outer
+        self.loops.discard(node.var)
+        return total
+
+    def _bare(self, node: Node) -> str:
+        text = self.index(node)
+        return text[1:-1] if text.startswith("(") else text

@@ -1,0 +1,81 @@
+"""Immutable results: one contiguous time series over all segments, and the event log beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one recorded run added.
+
+    `rows` and `entries` are the half-open ranges of its samples and event entries; `cfg_hash` is a digest of the
+    stepper's configuration; `status` says how the run ended.
+    """
+
+    name: str
+    t_start: float
+    t_end: float
+    step_start: int
+    step_end: int
+    resume: bool
+    cfg_hash: str
+    status: str
+    rows: tuple[int, int]
+    entries: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class EventLog:
+    """Entries of all events in order of time: `t`, `step`, `event` (index into `names`), `values` by column.
+
+    `columns[e]` are the labels logged by event `e`; `tags[e]` its tags.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+    tags: tuple[tuple[str, ...], ...]
+    t: Array
+    step: Array
+    event: Array
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Samples of all segments.
+
+    `t` has shape (samples,), `step` (samples,) counts completed steps, `data` (samples, columns) holds the recorded
+    quantities named by `columns`. `at_stop` marks samples that stand only because a run stopped there, between two
+    points of the recording.
+    """
+
+    columns: tuple[str, ...]
+    t: Array
+    step: Array
+    at_stop: Array
+    data: Array
+    segments: tuple[Segment, ...]
+    log: EventLog
+    model_name: str = ""
+    time_name: str = "t"
+
+    def __post_init__(self) -> None:
+        for array in (self.t, self.step, self.at_stop, self.data, self.log.t, self.log.step, self.log.event):
+            array.flags.writeable = False
+        self.log.values.flags.writeable = False
+
+
+def join(blocks: list[tuple[Array, ...]], empty: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Blocks of rows as one; `empty` gives the types when there are none."""
+    if not blocks:
+        return empty
+    if len(blocks) == 1:
+        return blocks[0]
+    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))

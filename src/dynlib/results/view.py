@@ -1,0 +1,212 @@
+"""Results by name: what a notebook holds in its hands."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from dynlib.errors import DynlibError, UnknownNameError
+from dynlib.results.results import Array, EventLog, Results, Segment
+
+if TYPE_CHECKING:
+    import pandas
+
+_ELEMENT = re.compile(r"(.+)\[\d+\]\Z")
+
+
+class EventView:
+    """The entries of one event, or of all events with a tag: `t`, `step`, and logged values by label."""
+
+    def __init__(self, name: str, log: EventLog, which: Array, columns: tuple[str, ...]) -> None:
+        self.name, self.columns = name, columns
+        self.t: Array = log.t[which]
+        self.step: Array = log.step[which]
+        self._values = log.values[which]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, label: str) -> Array:
+        """Logged values, shape (entries,). Raises `UnknownNameError`."""
+        if label in self.columns:
+            values: Array = self._values[:, self.columns.index(label)]
+            return values
+        if label in ("t", "step"):
+            return self.t if label == "t" else self.step
+        raise UnknownNameError(f"logged value of event {self.name!r}", label, (*self.columns, "t", "step"))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table of the entries. Needs pandas."""
+        pd = _pandas()
+        return pd.DataFrame({"t": self.t, "step": self.step, **{c: self[c] for c in self.columns if c not in ("t", "step")}})
+
+    def __repr__(self) -> str:
+        span = f", t = {self.t[0]:g} … {self.t[-1]:g}" if len(self) else ""
+        return f"<event {self.name!r}: {len(self)} entries{span}>"
+
+
+class ResultsView:
+    """Recorded results, selected by name.
+
+    `res["v"]` has shape (samples,), or (samples, N) for an array state; `res[["x", "y"]]` has shape (samples, 2);
+    `res.t` and `res.step` give times and step counts. `res.segment("phase-1")` is the same view of one segment,
+    `res.event("spike")` the log of an event.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.raw = results
+
+    @property
+    def t(self) -> Array:
+        """Times of the samples, shape (samples,)."""
+        return self.raw.t
+
+    @property
+    def step(self) -> Array:
+        """Completed steps at each sample, shape (samples,)."""
+        return self.raw.step
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the recorded columns; an array state has one per element."""
+        return self.raw.columns
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments in their order."""
+        return self.raw.segments
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the recorded quantities; an array state appears once."""
+        return tuple(dict.fromkeys(m[1] if (m := _ELEMENT.match(c)) else c for c in self.columns))
+
+    @cached_property
+    def _groups(self) -> dict[str, list[int]]:
+        groups: dict[str, list[int]] = {}
+        for k, column in enumerate(self.columns):
+            groups.setdefault(column, []).append(k)
+            if m := _ELEMENT.match(column):
+                groups.setdefault(m[1], []).append(k)
+        return groups
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._groups or name in ("t", "step")
+
+    @overload
+    def __getitem__(self, name: str) -> Array: ...
+    @overload
+    def __getitem__(self, name: list[str]) -> Array: ...
+    def __getitem__(self, name: str | list[str]) -> Array:
+        if isinstance(name, list):
+            return np.column_stack([self[part] for part in name])
+        if name in ("t", "step") and name not in self._groups:
+            return self.t if name == "t" else self.step
+        if name not in self._groups:
+            raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"))
+        which = self._groups[name]
+        if len(which) == 1 and self.columns[which[0]] == name:
+            column: Array = self.raw.data[:, which[0]]
+            return column
+        block: Array = self.raw.data[:, which]
+        return block
+
+    def segment(self, which: str | int) -> ResultsView:
+        """One segment by name or position. Raises `UnknownNameError`."""
+        names = [s.name for s in self.segments]
+        if isinstance(which, str):
+            if which not in names:
+                raise UnknownNameError("segment", which, names)
+            chosen = self.segments[names.index(which)]
+        else:
+            if not -len(names) <= which < len(names):
+                raise UnknownNameError("segment", which, names)
+            chosen = self.segments[which]
+        a, b = chosen.rows
+        c, d = chosen.entries
+        raw, log = self.raw, self.raw.log
+        part = replace(log, t=log.t[c:d], step=log.step[c:d], event=log.event[c:d], values=log.values[c:d])
+        moved = replace(chosen, rows=(0, b - a), entries=(0, d - c))
+        return ResultsView(
+            replace(raw, t=raw.t[a:b], step=raw.step[a:b], at_stop=raw.at_stop[a:b], data=raw.data[a:b],
+                    segments=(moved,), log=part)
+        )  # fmt: skip
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Names of the events that log."""
+        return tuple(n for n, c in zip(self.raw.log.names, self.raw.log.columns, strict=True) if c)
+
+    def event(self, name: str | None = None, *, tag: str | None = None) -> EventView:
+        """The log of one event by name, or of all events with a tag. Raises `UnknownNameError`."""
+        log = self.raw.log
+        if tag is not None:
+            ids = [k for k, tags in enumerate(log.tags) if tag in tags and log.columns[k]]
+            if not ids:
+                raise UnknownNameError("event tag", tag, sorted({x for tags in log.tags for x in tags}))
+            shared = log.columns[ids[0]] if all(log.columns[k] == log.columns[ids[0]] for k in ids) else ()
+            return EventView(f"tag {tag}", log, np.isin(log.event, ids), shared)
+        if name not in self.events:
+            if name in log.names:
+                raise UnknownNameError("logged event (add a log to it):", name, self.events)
+            raise UnknownNameError("event", name, self.events)
+        k = log.names.index(name)
+        return EventView(name, log, log.event == k, log.columns[k])
+
+    def to_dict(self) -> dict[str, Array]:
+        """Times, steps and all recorded quantities by name."""
+        return {"t": self.t, "step": self.step, **{name: self[name] for name in self.names}}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table with the times as index and one column per recorded column. Needs pandas."""
+        pd = _pandas()
+        frame = pd.DataFrame(self.raw.data, columns=list(self.columns), index=pd.Index(self.t, name="t"))
+        frame.insert(0, "step", self.step)
+        labels = np.empty(len(self), dtype=object)
+        for s in self.segments:
+            labels[slice(*s.rows)] = s.name
+        frame.insert(1, "segment", labels)
+        return frame
+
+    def _facts(self) -> list[tuple[str, str]]:
+        span = f"{self.t[0]:g} … {self.t[-1]:g}" if len(self) else "—"
+        names = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
+        facts = [("model", self.raw.model_name), ("samples", f"{len(self)}"), ("t", span), ("recorded", names)]
+        for name in self.events:
+            facts.append((f"event {name}", f"{len(self.event(name))} entries"))
+        return facts
+
+    def __repr__(self) -> str:
+        lines = [f"  {label:<10} {value}" for label, value in self._facts()]
+        for s in self.segments:
+            kind = "resumed" if s.resume else "fresh"
+            lines.append(f"  segment    {s.name!r}: t = {s.t_start:g} … {s.t_end:g}, {kind}, {s.status}")
+        return "\n".join(["<results", *lines, ">"])
+
+    def _repr_html_(self) -> str:
+        def row(cells: list[str], tag: str = "td") -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        facts = "".join(row([a, b]) for a, b in self._facts())
+        head = row(["segment", "from", "to", "steps", "resumed", "status"], "th")
+        body = "".join(
+            row([s.name, f"{s.t_start:g}", f"{s.t_end:g}", str(s.step_end - s.step_start), str(s.resume), s.status])
+            for s in self.segments
+        )
+        return f"<table>{facts}</table><table>{head}{body}</table>"
+
+
+def _pandas() -> Any:
+    try:
+        import pandas  # heavy and optional
+    except ImportError:
+        raise DynlibError("to_pandas() needs pandas; install it with: pip install 'dynlib[pandas]' from the checkout") from None
+    return pandas

@@ -1,0 +1,1 @@
+"""The state of a session and the driver that moves it forward."""

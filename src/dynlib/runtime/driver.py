@@ -1,0 +1,190 @@
+"""The driver: runs a kernel in chunks, gives it room to record, and listens for Ctrl-C and progress in between."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+
+import numpy as np
+
+from dynlib.compile.kernel import Kernel
+from dynlib.runtime.state import Array, SessionState, next_grid_index
+from dynlib.status import Status
+
+Progress = Callable[[float, float], None]
+"""Called with the fraction done (NaN if unknown) and the time reached."""
+
+_CHUNK_SECONDS = 0.1
+_BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Sizes of the working buffers; they change memory and speed, never a result."""
+
+    rows: int = 4096
+    logs: int = 1024
+    steps: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one call of the driver is to do."""
+
+    horizon: float
+    n_limit: int
+    limit_status: Status
+    recording: bool = False
+    start_sample: bool = False
+    last_t: float = math.nan
+    rows_expected: int = 0
+
+
+@dataclass
+class Recording:
+    """Samples and event log of one run, as blocks in their order; `width` columns, `log_width` logged values."""
+
+    width: int
+    log_width: int
+    dtype: np.dtype[np.floating]
+    samples: list[tuple[Array, ...]] = field(default_factory=list)
+    events: list[tuple[Array, ...]] = field(default_factory=list)
+
+    def sample_block(self, rows: int) -> tuple[Array, ...]:
+        """Room for samples: time, step, kind (1 where a run stopped off the recording's own points), values."""
+        return (
+            np.empty(rows),
+            np.empty(rows, np.int64),
+            np.empty(rows, np.uint8),
+            np.empty((rows, self.width), self.dtype),
+        )
+
+    def event_block(self, rows: int) -> tuple[Array, ...]:
+        """Room for event entries: time, step, event, logged values."""
+        values = np.full((rows, self.log_width), np.nan, self.dtype)
+        return np.empty(rows), np.empty(rows, np.int64), np.empty(rows, np.int32), values
+
+
+class _Flag:
+    raised = False
+
+
+@contextmanager
+def _interruption() -> Iterator[_Flag]:
+    """Turns Ctrl-C into a flag that is read between chunks, so that a step is never torn."""
+    flag = _Flag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:  # installed outside Python: leave it alone
+        yield flag
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        flag.raised = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def drive(
+    kernel: Kernel,
+    state: SessionState,
+    task: Task,
+    select: Array,
+    recording: Recording,
+    buffers: Buffers,
+    progress: Progress | None = None,
+) -> SessionState:
+    """Run until the task is done; the new state carries the status. What was recorded is added to `recording`."""
+    blocks = state.blocks()
+    times, reals, counts = blocks["times"], blocks["reals"], blocks["counts"]
+    config = np.array(state.config, dtype=np.float64)
+    cursor = np.zeros(3, np.int64)
+    last = np.array([task.last_t])
+    layout = kernel.layout
+    n_slot, t_slot = layout["n"].start, layout["t"].start
+    record_t0, record_dt = times[layout["record_t0"].start], times[layout["record_dt"].start]
+    if record_dt > 0.0 and task.recording:
+        cursor[2] = next_grid_index(float(record_t0), float(record_dt), state.t)
+    largest = max(buffers.rows, _BLOCK_BYTES // (8 * (recording.width + 3)))
+    rows = max(4, min(max(buffers.rows, task.rows_expected + 4) if buffers.rows >= 64 else buffers.rows, largest))
+    if not task.recording:
+        rows = 4
+    n_events = max(1, buffers.logs, 16 if buffers.logs >= 64 else 1)
+    samples, events = recording.sample_block(rows), recording.event_block(max(n_events, 1))
+    mode = 0 if not task.recording else 2 if task.start_sample else 1
+    chunk = buffers.steps
+    t_first = state.t
+    n_limit, limit_status = task.n_limit, task.limit_status
+    function = kernel.function
+
+    def seal() -> None:
+        nonlocal samples, events
+        if cursor[0]:
+            recording.samples.append(tuple(a[: cursor[0]] for a in samples))
+        if cursor[1]:
+            recording.events.append(tuple(a[: cursor[1]] for a in events))
+        cursor[0] = cursor[1] = 0
+
+    with _interruption() as flag, np.errstate(all="ignore"):
+        while True:
+            began = time.perf_counter()
+            status = Status(
+                function(
+                    times, reals, counts, config, task.horizon, n_limit, int(limit_status),
+                    int(counts[n_slot]) + chunk, mode, cursor, last, select, *samples, *events,
+                )
+            )  # fmt: skip
+            mode = min(mode, 1)
+            if status is Status.FULL:
+                seal()
+                rows = min(max(2 * rows, 4), largest)
+                n_events = 2 * n_events if n_events < 2**20 else n_events
+                samples, events = recording.sample_block(rows), recording.event_block(n_events)
+            elif status is not Status.PAUSED:
+                break
+            elapsed = time.perf_counter() - began
+            if status is Status.PAUSED and elapsed < _CHUNK_SECONDS / 2 and buffers.steps >= 64:
+                chunk = min(2 * chunk, 2**40)
+            elif elapsed > 2 * _CHUNK_SECONDS:
+                chunk = max(chunk // 2, 16)
+            if flag.raised:
+                n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
+            if progress is not None:
+                now = float(times[t_slot])
+                span = task.horizon - t_first
+                progress((now - t_first) / span if math.isfinite(span) and span > 0 else math.nan, now)
+    seal()
+    if flag.raised and status is not Status.INTERRUPTED:
+        status = Status.INTERRUPTED if not status.ok else status
+    return replace(state, times=times, reals=reals, counts=counts, status=status)
+
+
+def progress_line(stream: object = None, after: float = 1.0) -> Progress:
+    """A progress display on standard error that appears only when a run takes longer than `after` seconds."""
+    began = time.perf_counter()
+    shown = [0.0]
+
+    def show(fraction: float, now: float) -> None:
+        seconds = time.perf_counter() - began
+        if seconds < after or seconds - shown[0] < 0.2:
+            return
+        shown[0] = seconds
+        part = f"{100 * fraction:5.1f} %  " if math.isfinite(fraction) else ""
+        left = f"  {seconds / fraction - seconds:.0f} s left" if math.isfinite(fraction) and fraction > 0 else ""
+        sys.stderr.write(f"\r{part}t = {now:g}  {seconds:.0f} s{left}   ")
+        sys.stderr.flush()
+
+    return show

@@ -1,0 +1,187 @@
+"""`SessionState`: everything a run continues from, in three flat arrays that are never changed in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynlib.compile.layout import Layout
+from dynlib.spec.model import Model
+from dynlib.status import Status
+
+Array = npt.NDArray[Any]
+ERROR_BEFORE_START = 1e-4
+"""What the PI controller takes for the error of the step before the first (HNW I, code DOPRI5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPins:
+    """What a state belongs to. `library_version` is recorded and shown; all others must fit."""
+
+    structure: str
+    stepper: str
+    workspace: str
+    dtype: str
+    math: str
+    numerics_revision: int
+    library_version: str = field(compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """A moment of a simulation: `times` (float64), `reals` (the model's dtype), `counts` (int64), by `layout`.
+
+    `y` and `t` are the reported state and time. Where the last horizon fell inside a step, the step itself is
+    pending: `base` and `t_base` hold the last completed one, from which the step is taken again.
+    """
+
+    layout: Layout
+    pins: SessionPins
+    times: Array
+    reals: Array
+    counts: Array
+    config: tuple[float, ...]
+    status: Status = Status.RUNNING
+
+    def __post_init__(self) -> None:
+        for block in (self.times, self.reals, self.counts):
+            block.flags.writeable = False
+
+    def __getitem__(self, name: str) -> Array:
+        spot = self.layout[name]
+        block: Array = getattr(self, spot.block)
+        return block[spot.span]
+
+    @property
+    def t(self) -> float:
+        """The reported time."""
+        return float(self["t"][0])
+
+    @property
+    def step(self) -> int:
+        """Number of completed steps."""
+        return int(self["n"][0])
+
+    @property
+    def time_shift(self) -> float:
+        """The time at which the present grid of steps begins."""
+        return float(self["time_shift"][0])
+
+    @property
+    def nominal_dt(self) -> float:
+        """The nominal step size; 0 if an adaptive stepper chooses its first step."""
+        return float(self["dt"][0])
+
+    @property
+    def pending(self) -> bool:
+        """Whether the reported state lies inside a step that is still to be completed."""
+        return bool(self["pending"][0])
+
+    def blocks(self) -> dict[str, Array]:
+        """Copies of the three arrays, to be changed."""
+        return {"times": self.times.copy(), "reals": self.reals.copy(), "counts": self.counts.copy()}
+
+    def same_bits(self, other: SessionState) -> bool:
+        """Whether two states agree in every bit."""
+        return (
+            self.layout.signature == other.layout.signature
+            and self.reals.dtype == other.reals.dtype
+            and all(
+                getattr(self, b).tobytes() == getattr(other, b).tobytes() for b in ("times", "reals", "counts")
+            )
+            and np.array(self.config).tobytes() == np.array(other.config).tobytes()
+        )
+
+    def edited(self, fields: Mapping[str, float | Array]) -> SessionState:
+        """A copy with some fields replaced as they stand; no other field follows."""
+        blocks = self.blocks()
+        for name, value in fields.items():
+            spot = self.layout[name]
+            blocks[spot.block][spot.span] = value
+        return replace(self, **blocks)
+
+    def restarted(
+        self,
+        *,
+        y: Array | None = None,
+        params: Array | None = None,
+        t: float | None = None,
+        dt: float | None = None,
+        new_past: bool = False,
+    ) -> SessionState:
+        """The trajectory begins anew at the reported state: no pending step, no stepper history, a new grid of steps.
+
+        The step counter goes on. Lag buffers keep the past and take the new state as their latest value, unless
+        `new_past` says that the state was always `y`.
+        """
+        blocks = self.blocks()
+
+        def put(name: str, value: float | Array) -> None:
+            if name in self.layout:
+                spot = self.layout[name]
+                blocks[spot.block][spot.span] = value
+
+        for spot in self.layout.fields:
+            if spot.on_edit == "restart":
+                put(spot.name, 0)
+        state = self["y"] if y is None else y
+        now = self.t if t is None else t
+        step = self.nominal_dt if dt is None else dt
+        put("y", state)
+        put("base", state)
+        if params is not None:
+            put("params", params)
+        put("t", now)
+        put("t_base", now)
+        put("time_shift", now)
+        put("dt", step)
+        put("n_anchor", self.step)
+        put("h", step)
+        put("error_before", ERROR_BEFORE_START)
+        for spot in self.layout.fields:
+            if spot.name.startswith("lag_"):
+                value = blocks["reals"][self.layout["base"].start + self._state_index(spot.name.removeprefix("lag_"))]
+                blocks["reals"][spot.span if new_past else spot.start + self.step % spot.size] = value
+        return replace(self, **blocks, status=Status.RUNNING)
+
+    def _state_index(self, name: str) -> int:
+        return self.state_slots[name]
+
+    state_slots: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+
+def initial_state(
+    model: Model, layout: Layout, pins: SessionPins, config: tuple[float, ...], dt: float
+) -> SessionState:
+    """The state in which a session begins: the model's own initial values, parameters and time."""
+    dtype = np.dtype(model.dtype)
+    slots: dict[str, int] = {}
+    at = 0
+    for q in model.states:
+        slots[q.name] = at
+        at += q.count
+    empty = SessionState(
+        layout,
+        pins,
+        np.zeros(layout.size("times")),
+        np.zeros(layout.size("reals"), dtype),
+        np.zeros(layout.size("counts"), np.int64),
+        config,
+        state_slots=slots,
+    )
+    y = np.array([v for q in model.states for v in q.values], dtype)
+    params = np.array([v for q in model.params for v in q.values], dtype)
+    return empty.restarted(y=y, params=params, t=model.sim.t0, dt=dt, new_past=True)
+
+
+def next_grid_index(t0: float, dt: float, now: float) -> int:
+    """The first point of the recording grid `t0 + k*dt` that lies after `now`."""
+    k = max(0, math.floor((now - t0) / dt) - 2)
+    while t0 + k * dt <= now + 8.881784197001252e-16 * abs(now):
+        k += 1
+    return k

@@ -1,0 +1,105 @@
+"""`FullModel`: a model with its stepper, options and kernel; the immutable half of a `Sim`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dynlib.compile.kernel import Kernel, build_kernel
+from dynlib.errors import ConfigError, suggest
+from dynlib.runtime.state import SessionPins, SessionState, initial_state
+from dynlib.spec.locations import ModelLike, load_model
+from dynlib.spec.model import Model
+from dynlib.steppers import StepperSpec, get_stepper, list_steppers
+from dynlib.version import NUMERICS_REVISION, VERSION
+
+DEFAULT_STEPPER = {"ode": "rk45", "map": "map"}
+DEFAULT_FIXED_DT = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class FullModel:
+    """A model ready to run. Made by `build`; several sessions may share one."""
+
+    model: Model
+    stepper: StepperSpec
+    kernel: Kernel
+    config: tuple[float, ...]
+    dt: float
+
+    @cached_property
+    def pins(self) -> SessionPins:
+        """What a state must fit to be used with this model."""
+        return SessionPins(
+            structure=self.model.structure_hash,
+            stepper=self.stepper.name,
+            workspace=self.kernel.layout.signature,
+            dtype=self.model.dtype,
+            math=self.kernel.math,
+            numerics_revision=NUMERICS_REVISION,
+            library_version=VERSION,
+        )
+
+    def initial_state(self) -> SessionState:
+        """The state that the model itself describes."""
+        return initial_state(self.model, self.kernel.layout, self.pins, self.config, self.dt)
+
+    def __repr__(self) -> str:
+        mode = "compiled" if self.kernel.jit else "interpreted"
+        return f"<FullModel {self.model.name!r}: {self.stepper.name}, {self.model.dtype}, {mode}>"
+
+
+def build(
+    model: ModelLike,
+    *,
+    stepper: str | None = None,
+    dt: float | None = None,
+    jit: bool = True,
+    math: str = "strict",
+    mods: Sequence[str] = (),
+    **options: float,
+) -> FullModel:
+    """Load a model and make it ready to run.
+
+    `stepper` defaults to the model's own, else to rk45 (ODEs) or map (maps). `dt` is the step size of a fixed-step
+    method and the first step of an adaptive one (which otherwise chooses it). `options` are those of the stepper
+    (`rtol`, `atol`, …). `math="contract"` allows fused multiply-add. Raises `ModelError` and `ConfigError`.
+    """
+    loaded = load_model(model, mods)
+    spec = get_stepper(stepper or loaded.sim.stepper or DEFAULT_STEPPER[loaded.kind])
+    config = spec.configure(**{**_model_options(loaded, spec), **options})
+    kernel = build_kernel(loaded, spec, jit=jit, math=math)
+    return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt))
+
+
+def _nominal_dt(model: Model, stepper: StepperSpec, dt: float | None) -> float:
+    if dt is not None:
+        return checked_dt(dt)
+    if model.sim.dt is not None:
+        return model.sim.dt
+    if model.kind == "map":
+        return 1.0
+    return 0.0 if stepper.adaptive else DEFAULT_FIXED_DT
+
+
+def checked_dt(dt: float) -> float:
+    """A usable step size. Raises `ConfigError`."""
+    if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 < dt < float("inf"):
+        raise ConfigError(f"dt must be a positive finite number, not {dt!r}")
+    return float(dt)
+
+
+def _model_options(model: Model, stepper: StepperSpec) -> Mapping[str, float]:
+    """The options of the model's [sim] table that this stepper has; those of no stepper get a warning."""
+    known = {name for other in list_steppers() for name, _ in get_stepper(other).options}
+    for name, _ in model.sim.options:
+        if name not in known:
+            warnings.warn(
+                f"{model.source or model.name} [sim]: {name!r} is an option of no stepper and is ignored"
+                f"{suggest(name, sorted(known))}",
+                stacklevel=4,
+            )
+    mine = {name for name, _ in stepper.options}
+    return {name: value for name, value in model.sim.options if name in mine}

@@ -1,0 +1,42 @@
+"""How a run can end. A failure of the numerics is one of these values, never an exception."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """The outcome of a run; `PAUSED` and `FULL` stay between the kernel and its driver."""
+
+    RUNNING = 0
+    DONE = 1
+    STOPPED = 2
+    MAX_STEPS = 3
+    STEP_TOO_SMALL = 4
+    NOT_FINITE = 5
+    INTERRUPTED = 6
+    PAUSED = 7
+    FULL = 8
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run reached its horizon or its stop condition."""
+        return self in (Status.DONE, Status.STOPPED)
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for a message."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    Status.RUNNING: "the run is under way",
+    Status.DONE: "the horizon was reached",
+    Status.STOPPED: "the stop condition of the model became true",
+    Status.MAX_STEPS: "the limit on the number of steps was reached before the horizon; raise max_steps or resume",
+    Status.STEP_TOO_SMALL: "the step size fell below the resolution of time; the problem may be stiff or singular here",
+    Status.NOT_FINITE: "the state became infinite or NaN; the session stands at the last good step",
+    Status.INTERRUPTED: "the run was interrupted; resume it to go on",
+    Status.PAUSED: "the run paused between two chunks",
+    Status.FULL: "a buffer is full",
+}
