@@ -23,6 +23,7 @@ Progress = Callable[[float, float], None]
 
 _CHUNK_SECONDS = 0.1
 _BLOCK_BYTES = 32 * 2**20
+_FORESEEN_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Buffers:
     rows: int = 4096
     logs: int = 1024
     steps: int = 2000
+    foresee: bool = True  # size the first buffer by the number of samples to come, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +120,15 @@ def drive(
     record_t0, record_dt = times[layout["record_t0"].start], times[layout["record_dt"].start]
     if record_dt > 0.0 and task.recording:
         cursor[2] = next_grid_index(float(record_t0), float(record_dt), state.t)
-    largest = max(buffers.rows, _BLOCK_BYTES // (8 * (recording.width + 3)))
-    rows = max(4, min(max(buffers.rows, task.rows_expected + 4) if buffers.rows >= 64 else buffers.rows, largest))
+    row_bytes = 8 * (recording.width + 3)
+    largest = max(buffers.rows, _BLOCK_BYTES // row_bytes)
+    rows = max(4, min(buffers.rows, largest))
+    if buffers.foresee:
+        rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
     if not task.recording:
         rows = 4
-    n_events = max(1, buffers.logs, 16 if buffers.logs >= 64 else 1)
-    samples, events = recording.sample_block(rows), recording.event_block(max(n_events, 1))
+    n_events = max(1, buffers.logs)
+    samples, events = recording.sample_block(rows), recording.event_block(n_events)
     mode = 0 if not task.recording else 2 if task.start_sample else 1
     chunk = buffers.steps
     t_first = state.t
@@ -150,13 +155,13 @@ def drive(
             mode = min(mode, 1)
             if status is Status.FULL:
                 seal()
-                rows = min(max(2 * rows, 4), largest)
+                rows = max(4, min(2 * rows, largest))
                 n_events = 2 * n_events if n_events < 2**20 else n_events
                 samples, events = recording.sample_block(rows), recording.event_block(n_events)
             elif status is not Status.PAUSED:
                 break
             elapsed = time.perf_counter() - began
-            if status is Status.PAUSED and elapsed < _CHUNK_SECONDS / 2 and buffers.steps >= 64:
+            if status is Status.PAUSED and elapsed < _CHUNK_SECONDS / 2:
                 chunk = min(2 * chunk, 2**40)
             elif elapsed > 2 * _CHUNK_SECONDS:
                 chunk = max(chunk // 2, 16)
