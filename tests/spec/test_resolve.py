@@ -48,7 +48,14 @@ def test_an_unknown_name_is_reported_with_file_table_key_and_column() -> None:
 
 @pytest.mark.parametrize(
     ("text", "meant"),
-    [("velocty", "velocity"), ("alhpa", "alpha"), ("energi", "energy"), ("X", "x"), ("sinn(x)", "sin"), ("gat(x, x)", "gate")],
+    [
+        ("velocty", "velocity"),
+        ("alhpa", "alpha"),
+        ("energi", "energy"),
+        ("X", "x"),
+        ("sinn(x)", "sin"),
+        ("gat(x, x)", "gate"),
+    ],
 )
 def test_a_misspelt_name_gets_a_suggestion(text: str, meant: str) -> None:
     with pytest.raises(ExpressionError, match=f"did you mean '{meant}'"):
@@ -291,7 +298,9 @@ def test_a_range_has_whole_constant_bounds() -> None:
 # -- division by zero ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["x / 0", "x // 0.0", "x % 0", "x / (1 - 1)", "x / zero", "1 + x / (N - 10)", "x / -zero"])
+@pytest.mark.parametrize(
+    "text", ["x / 0", "x // 0.0", "x % 0", "x / (1 - 1)", "x / zero", "1 + x / (N - 10)", "x / -zero"]
+)
 def test_division_by_a_constant_zero_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError, match="division by -?0"):
         resolve(text)

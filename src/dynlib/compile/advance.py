@@ -134,7 +134,9 @@ def _embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) 
     step_at = "F(h0)" if narrow else "h0"
     options = [name for name, _ in stepper.options]
     tolerances = ("rtol", "atol") if narrow else ()
-    unpack = [f"{name} = {f'F(config[{k}])' if name in tolerances else f'config[{k}]'}" for k, name in enumerate(options)]
+    unpack = [
+        f"{name} = {f'F(config[{k}])' if name in tolerances else f'config[{k}]'}" for k, name in enumerate(options)
+    ]
     unpack += [
         "step = times[@h]",
         "error_before = times[@error_before]",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 C_FUNCTIONS = (
-    "exp expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc".split()
+    ["exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc"]
 )
 """Functions of one argument that are those of the C library."""
 

@@ -128,10 +128,14 @@ class Form:
             start = self.layout[field_name].start
             if vector == "params":
                 lines += [
-                    f"reals[{start + k}] = {self.names[q.name]}" for k, q in enumerate(self.model.params) if q.name in written
+                    f"reals[{start + k}] = {self.names[q.name]}"
+                    for k, q in enumerate(self.model.params)
+                    if q.name in written
                 ]
             else:
-                lines += [f"reals[{start + k}] = {self.component(vector, q.name)}" for k, q in enumerate(self.model.states)]
+                lines += [
+                    f"reals[{start + k}] = {self.component(vector, q.name)}" for k, q in enumerate(self.model.states)
+                ]
         return lines
 
     # -- module-level functions --------------------------------------------------------------------------------
@@ -146,7 +150,9 @@ class Form:
             lines += self._function(f"aux_{self.names[aux.name]}", [], aux.expr, used)
         return lines + self._rhs(used) + self._write_sample()
 
-    def _function(self, name: str, args: list[str], expr: Node, used: set[str], local: frozenset[str] = frozenset()) -> list[str]:
+    def _function(
+        self, name: str, args: list[str], expr: Node, used: set[str], local: frozenset[str] = frozenset()
+    ) -> list[str]:
         body: list[str] = []
         writer = self.writer(body, "    ")
         writer.args = local
@@ -155,7 +161,14 @@ class Form:
         used |= writer.used
         needs = needs_of(self.model, [expr])
         views = [] if self.scalar else self.views({*needs.states, *needs.params})
-        return [f"def {name}({', '.join([*args, *context])}):", *(f"    {v}" for v in views), *body, f"    return {text}", "", ""]
+        return [
+            f"def {name}({', '.join([*args, *context])}):",
+            *(f"    {v}" for v in views),
+            *body,
+            f"    return {text}",
+            "",
+            "",
+        ]
 
     def _aux_order(self, equations: tuple[Equation, ...]) -> list[str]:
         """Aux variables that the equations use directly."""

@@ -59,7 +59,9 @@ def build_kernel(model: Model, stepper: StepperSpec, *, jit: bool = True, math: 
     if math not in MATH_MODES:
         raise ConfigError(f"math must be 'strict' or 'contract', not {math!r}")
     if model.kind not in stepper.kinds:
-        raise ConfigError(f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}")
+        raise ConfigError(
+            f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}"
+        )
     layout = layout_of(model, stepper)
     source = kernel_source(model, stepper, layout)
     return Kernel(source, layout, _module(source, jit, math), jit, math)

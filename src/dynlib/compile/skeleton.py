@@ -266,7 +266,9 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str], t
             writer.indent = "    "
         for action in event.actions:
             text = writer.value(action.expr)
-            target = writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
+            target = (
+                writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
+            )
             writer.emit(f"{target} = {text}")
         if event.actions:
             for line in advance.forget:

@@ -26,11 +26,7 @@ from dynlib.spec.expressions import (
 from dynlib.spec.model import Model, walk_through
 
 KERNEL_NAMES = frozenset(
-    "t n h dt t_new t_out tau theta tol status inside times reals counts config horizon n_limit limit_status n_pause "
-    "recording cursor last select rec_t rec_n rec_kind rec_y log_t log_n log_id log_y rows logs grid next_n next_t edge "
-    "begun anchor n_anchor base out new mid end kernel rhs write_sample F np abs float int range len min max inf "
-    "history k1_valid error_before rejected err acc scale part factor step trial row kind i_ interval rec_dt rec_t0 "
-    "retried direct rtol atol safety min_factor max_factor max_step d0 d1 d2 h0 true false lag".split()
+    ["t", "n", "h", "dt", "t_new", "t_out", "tau", "theta", "tol", "status", "inside", "times", "reals", "counts", "config", "horizon", "n_limit", "limit_status", "n_pause", "recording", "cursor", "last", "select", "rec_t", "rec_n", "rec_kind", "rec_y", "log_t", "log_n", "log_id", "log_y", "rows", "logs", "grid", "next_n", "next_t", "edge", "begun", "anchor", "n_anchor", "base", "out", "new", "mid", "end", "kernel", "rhs", "write_sample", "F", "np", "abs", "float", "int", "range", "len", "min", "max", "inf", "history", "k1_valid", "error_before", "rejected", "err", "acc", "scale", "part", "factor", "step", "trial", "row", "kind", "i_", "interval", "rec_dt", "rec_t0", "retried", "direct", "rtol", "atol", "safety", "min_factor", "max_factor", "max_step", "d0", "d1", "d2", "h0", "true", "false", "lag"]
 )
 _STAGED = re.compile(r"(?:[kf]\d+|new|mid|end|out|lag|aux|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
 

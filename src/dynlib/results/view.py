@@ -43,7 +43,9 @@ class EventView:
     def to_pandas(self) -> pandas.DataFrame:
         """A table of the entries. Needs pandas."""
         pd = _pandas()
-        return pd.DataFrame({"t": self.t, "step": self.step, **{c: self[c] for c in self.columns if c not in ("t", "step")}})
+        return pd.DataFrame(
+            {"t": self.t, "step": self.step, **{c: self[c] for c in self.columns if c not in ("t", "step")}}
+        )
 
     def __repr__(self) -> str:
         span = f", t = {self.t[0]:g} … {self.t[-1]:g}" if len(self) else ""
@@ -208,5 +210,7 @@ def _pandas() -> Any:
     try:
         import pandas  # heavy and optional
     except ImportError:
-        raise DynlibError("to_pandas() needs pandas; install it with: pip install 'dynlib[pandas]' from the checkout") from None
+        raise DynlibError(
+            "to_pandas() needs pandas; install it with: pip install 'dynlib[pandas]' from the checkout"
+        ) from None
     return pandas

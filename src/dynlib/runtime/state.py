@@ -91,9 +91,7 @@ class SessionState:
         return (
             self.layout.signature == other.layout.signature
             and self.reals.dtype == other.reals.dtype
-            and all(
-                getattr(self, b).tobytes() == getattr(other, b).tobytes() for b in ("times", "reals", "counts")
-            )
+            and all(getattr(self, b).tobytes() == getattr(other, b).tobytes() for b in ("times", "reals", "counts"))
             and np.array(self.config).tobytes() == np.array(other.config).tobytes()
         )
 

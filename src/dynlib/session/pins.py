@@ -24,7 +24,10 @@ class Compatibility(NamedTuple):
         """One line naming each differing pin and both values; None if the state fits."""
         if self.ok:
             return None
-        parts = [f"{name}: this session has {_show(a)}, the state has {_show(b)}" for name, (a, b) in self.differences.items()]
+        parts = [
+            f"{name}: this session has {_show(a)}, the state has {_show(b)}"
+            for name, (a, b) in self.differences.items()
+        ]
         return "; ".join(parts)
 
 

@@ -55,7 +55,9 @@ class PresetShelf:
             raise ConfigError(f"on_conflict must be 'error', 'keep' or 'replace', not {on_conflict!r}")
         tables = _read_file(Path(path))
         where = Where(os.fspath(path))
-        chosen = {n: self._read(n, body, where.at(table=n)) for n, body in tables.items() if fnmatch.fnmatchcase(n, pattern)}
+        chosen = {
+            n: self._read(n, body, where.at(table=n)) for n, body in tables.items() if fnmatch.fnmatchcase(n, pattern)
+        }
         if not chosen:
             raise UnknownNameError("preset", pattern, tables)
         clash = [n for n in chosen if n in self._presets]

@@ -209,7 +209,13 @@ class Sim:
         state = self._with_recorder(state, recording, record_interval, record_dt, resume)
         seam = float(self._blocks.samples[-1][0][-1]) if resume and self._blocks.samples else math.nan
         task = Task(
-            horizon, n_limit, limit_status, recording, recording and not resume, seam, self._rows_expected(state, horizon, n_limit)
+            horizon,
+            n_limit,
+            limit_status,
+            recording,
+            recording and not resume,
+            seam,
+            self._rows_expected(state, horizon, n_limit),
         )
         if transient > 0.0 and not first.status.ok:
             after, blocks = first, self._new_recording(len(columns))
@@ -221,12 +227,19 @@ class Sim:
             self._append(blocks, columns, tag, resume, first, after)
         self._state = after
         outcome = RunOutcome(
-            after.status, after.t, after.step, after.step - first.step, time.perf_counter() - began, tag if recording else None
+            after.status,
+            after.t,
+            after.step,
+            after.step - first.step,
+            time.perf_counter() - began,
+            tag if recording else None,
         )
         if after.status is Status.INTERRUPTED:
             raise KeyboardInterrupt(f"stopped at t = {after.t:g}; the session stands there and can be resumed")
         if not after.status.ok:
-            warnings.warn(f"{after.status.name} at t = {after.t:g}: {after.status.meaning}", NumericsWarning, stacklevel=2)
+            warnings.warn(
+                f"{after.status.name} at t = {after.t:g}: {after.status.meaning}", NumericsWarning, stacklevel=2
+            )
         return outcome
 
     def _check_arguments(
@@ -296,7 +309,7 @@ class Sim:
         if isinstance(T, bool) or not isinstance(T, int | float | np.number) or not math.isfinite(T):
             raise ConfigError(f"T must be a finite number, not {T!r}")
         start = state.t + transient
-        if T <= start + 8.881784197001252e-16 * abs(start):
+        if start + 8.881784197001252e-16 * abs(start) >= T:
             if resume:
                 raise ResumeError(f"T = {T:g} is not ahead of the current time {state.t:g}; T is an absolute time")
             raise ConfigError(
@@ -364,7 +377,13 @@ class Sim:
         self._view: ResultsView | None = None
 
     def _append(
-        self, new: Recording, columns: tuple[str, ...], tag: str, resume: bool, before: SessionState, after: SessionState
+        self,
+        new: Recording,
+        columns: tuple[str, ...],
+        tag: str,
+        resume: bool,
+        before: SessionState,
+        after: SessionState,
     ) -> None:
         if self._selected is None:
             self._selected = columns
@@ -494,7 +513,9 @@ class Sim:
                 raise UnknownNameError("state or parameter", name, [q.name for q in (*model.states, *model.params)])
         states = {e for q in model.states for e in (q.name, *q.element_names)}
         y = _merged(model.states, self._state["y"], {k: v for k, v in given.items() if k in states}, "state")
-        p = _merged(model.params, self._state["params"], {k: v for k, v in given.items() if k not in states}, "parameter")
+        p = _merged(
+            model.params, self._state["params"], {k: v for k, v in given.items() if k not in states}, "parameter"
+        )
         self._state = self._mark = self._state.restarted(y=y, params=p)
         if clear_history:
             self._clear_recording()
@@ -579,9 +600,7 @@ class Sim:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def export_snapshot(
-        self, path: str | os.PathLike[str], source: str = "current", name: str | None = None
-    ) -> None:
+    def export_snapshot(self, path: str | os.PathLike[str], source: str = "current", name: str | None = None) -> None:
         """Write the current state, or a snapshot in memory (`source="snapshot"`, `name=…`), to one `.npz` file.
 
         The write is atomic and durable. Raises `SnapshotError`, `ConfigError`.

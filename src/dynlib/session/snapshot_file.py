@@ -67,8 +67,14 @@ def member_of(spot: Field) -> str:
 
 
 def write_snapshot(
-    path: str | os.PathLike[str], state: SessionState, option_names: tuple[str, ...], *, name: str, description: str,
-    created: str, model: str,
+    path: str | os.PathLike[str],
+    state: SessionState,
+    option_names: tuple[str, ...],
+    *,
+    name: str,
+    description: str,
+    created: str,
+    model: str,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""  # fmt: skip
     arrays = {member_of(spot): _stored(state[spot.name]) for spot in state.layout.fields}
@@ -107,7 +113,10 @@ def read_snapshot(
 
 
 def state_from(
-    path: str | os.PathLike[str], meta: SnapshotMeta, arrays: Mapping[str, Array], fresh: SessionState,
+    path: str | os.PathLike[str],
+    meta: SnapshotMeta,
+    arrays: Mapping[str, Array],
+    fresh: SessionState,
     option_names: tuple[str, ...],
 ) -> SessionState:
     """The state in a file, checked field by field against `fresh`, a state of the active model.
@@ -352,7 +361,9 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _bad(path, f"stepper option {key!r} is not a number")
         values[key] = float(value)
-    plain = {k: content[k] for k in ("name", "description", "created", "model", "step", "status", "schema_version", "digest")}
+    plain = {
+        k: content[k] for k in ("name", "description", "created", "model", "step", "status", "schema_version", "digest")
+    }
     return SnapshotMeta(
         **plain, **{k: float(content[k]) for k in _NUMBERS}, pins=SessionPins(**pins), stepper_config=values
     )

@@ -37,12 +37,12 @@ from dynlib.spec.model import (
 from dynlib.spec.resolve import Resolver, Scope, evaluate
 
 MAX_COMPONENTS = 2_000_000
-TABLES = (
-    "model states params constants equations aux functions events presets mods mod sim meta".split()
-)
+TABLES = ["model", "states", "params", "constants", "equations", "aux", "functions", "events", "presets", "mods", "mod", "sim", "meta"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _SIZED = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*\[(.+)\]\s*\Z", re.DOTALL)
-_TARGET = re.compile(r"\s*(?:d\(\s*(?P<call>[A-Za-z]\w*)\s*\)|(?P<name>[A-Za-z]\w*))\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<per>/\s*dt)?\s*\Z")
+_TARGET = re.compile(
+    r"\s*(?:d\(\s*(?P<call>[A-Za-z]\w*)\s*\)|(?P<name>[A-Za-z]\w*))\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<per>/\s*dt)?\s*\Z"
+)
 _ASSIGN = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<op>\+|-|\*\*|\*|//|/|%)?=(?!=)")
 _PHASES = {
     "pre": ("pre",),
@@ -106,7 +106,9 @@ class _Reader:
         try:
             return evaluate(node, names)
         except (ArithmeticError, ValueError) as problem:
-            raise ExpressionError(f"cannot be computed from constants alone ({problem})", text, node.pos, where) from None
+            raise ExpressionError(
+                f"cannot be computed from constants alone ({problem})", text, node.pos, where
+            ) from None
 
     def fresh_name(self, name: str, where: Where, taken: Mapping[str, str]) -> str:
         if not _NAME.match(name):
@@ -174,7 +176,9 @@ class _Reader:
             equations=rhs,
             inverse=inverse,
             jacobian=jacobian,
-            aux=tuple(Aux(name, self.expression(body, self.where.at(table="aux", key=name))) for name, body in aux.items()),
+            aux=tuple(
+                Aux(name, self.expression(body, self.where.at(table="aux", key=name))) for name, body in aux.items()
+            ),
             functions=tuple(self.function(name, body) for name, body in functions.items()),
             events=tuple(self.event(name, body) for name, body in self.table("events").items()),
             presets=tuple(self.preset(name, body, states, params) for name, body in self.table("presets").items()),
@@ -303,7 +307,9 @@ class _Reader:
                 at = where.at(key=f"expr line {number}")
                 left, equals, right = line.partition("=")
                 if not equals or right.startswith("="):
-                    raise ModelError(f"expected an equation such as {_example(kind, states)!r}, found {line.strip()!r}", at)
+                    raise ModelError(
+                        f"expected an equation such as {_example(kind, states)!r}, found {line.strip()!r}", at
+                    )
                 found.append(self.equation(left, right, at, states, kind, covered))
         for q in states.values():
             missing = covered[q.name].find(0)
@@ -314,7 +320,13 @@ class _Reader:
         return tuple(sorted(found, key=lambda e: order[e.target]))
 
     def equation(
-        self, left: str, right: str, where: Where, states: Mapping[str, Quantity], prefix: str, covered: dict[str, bytearray]
+        self,
+        left: str,
+        right: str,
+        where: Where,
+        states: Mapping[str, Quantity],
+        prefix: str,
+        covered: dict[str, bytearray],
     ) -> Equation:
         """One equation; `prefix` is the model kind where `dx` may be written for `x`, else empty."""
         state, index_text = self.target(left, where, states, prefix)
@@ -351,9 +363,7 @@ class _Reader:
             raise ModelError(f"state {state!r} has two equations", where)
         flags[span] = b"\x01" * len(elements)
 
-    def target(
-        self, left: str, where: Where, states: Mapping[str, Quantity], prefix: str
-    ) -> tuple[str, str | None]:
+    def target(self, left: str, where: Where, states: Mapping[str, Quantity], prefix: str) -> tuple[str, str | None]:
         match = _TARGET.match(left)
         if match is None:
             raise ModelError(f"{left.strip()!r} is not a state", where)
@@ -361,12 +371,16 @@ class _Reader:
         derivative = name[1:] if match["name"] and name.startswith("d") and prefix == "ode" else None
         if match["call"] or match["per"]:
             if prefix != "ode":
-                raise ModelError(f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where)
+                raise ModelError(
+                    f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where
+                )
             if match["per"]:
                 name = derivative or name
             derivative = None
         if derivative in states and name in states:
-            raise ModelError(f"{name!r} is a state and also reads as the derivative of {derivative!r}; use [equations.rhs]", where)
+            raise ModelError(
+                f"{name!r} is a state and also reads as the derivative of {derivative!r}; use [equations.rhs]", where
+            )
         if derivative in states and derivative is not None:
             return derivative, index
         if name in states:
@@ -390,7 +404,9 @@ class _Reader:
             if not _NAME.match(arg) or arg in RESERVED:
                 raise ModelError(f"{arg!r} cannot name an argument", where.at(key="args"))
         text = self.text(body.get("expr"), where.at(key="expr"))
-        node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).resolve(parse(text, where.at(key="expr")))
+        node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).resolve(
+            parse(text, where.at(key="expr"))
+        )
         return Function(name, args, node)
 
     def event(self, name: str, body: object) -> Event:
@@ -420,7 +436,9 @@ class _Reader:
             for target, expr in value.items():
                 at = where.at(key=f"action.{target}")
                 sized = _SIZED.match(target)
-                yield self.action(sized[1] if sized else target, sized[2] if sized else None, "", self.text(expr, at), at)
+                yield self.action(
+                    sized[1] if sized else target, sized[2] if sized else None, "", self.text(expr, at), at
+                )
             return
         if not isinstance(value, str):
             raise ModelError("must be text such as 'v = c; u = u + d'", where)
@@ -434,7 +452,9 @@ class _Reader:
         scope = self.scope
         if target not in scope.states and target not in scope.params:
             known = sorted(scope.states | scope.params)
-            raise ModelError(f"an action can set states and parameters; {target!r} is neither{suggest(target, known)}", where)
+            raise ModelError(
+                f"an action can set states and parameters; {target!r} is neither{suggest(target, known)}", where
+            )
         expr = Resolver(scope, text, where).resolve(parse(text, where))
         index: Node | None = None
         if index_text is not None:
@@ -492,7 +512,9 @@ class _Reader:
 
     def no_cycles(self, model: Model) -> None:
         """Aux variables and functions must not need themselves."""
-        uses: dict[str, tuple[Node, Where]] = {a.name: (a.expr, self.where.at(table="aux", key=a.name)) for a in model.aux}
+        uses: dict[str, tuple[Node, Where]] = {
+            a.name: (a.expr, self.where.at(table="aux", key=a.name)) for a in model.aux
+        }
         uses |= {f.name: (f.expr, self.where.at(table=f"functions.{f.name}", key="expr")) for f in model.functions}
         done: set[str] = set()
 
@@ -536,7 +558,9 @@ def read_preset(
             if item not in sizes:
                 raise ModelError(f"{item!r} is not one of the {key}{suggest(item, sizes)}", at)
             entries = tuple(value) if isinstance(value, list | tuple) else (value,)
-            if len(entries) != sizes[item].count or any(isinstance(v, bool) or not isinstance(v, int | float) for v in entries):
+            if len(entries) != sizes[item].count or any(
+                isinstance(v, bool) or not isinstance(v, int | float) for v in entries
+            ):
                 raise ModelError(f"must be {sizes[item].count} number(s), not {value!r}", at)
             if not all(math.isfinite(v) for v in entries):
                 raise ModelError("must be finite", at)
@@ -577,10 +601,14 @@ def _elements(index: Node, loop: Loop | None, resolver: Resolver, q: Quantity, w
             case Binary(op="+" | "-" as op, left=Name(id=name), right=Num(value=value)) if name == loop.var:
                 shift = int(value) if op == "+" else -int(value)
             case _:
-                raise ModelError(f"the element on the left must be {q.name}[{loop.var}], or that plus or minus a number", where)
+                raise ModelError(
+                    f"the element on the left must be {q.name}[{loop.var}], or that plus or minus a number", where
+                )
         elements = range(loop.start + shift, loop.stop + shift, loop.step)
     if elements[0] < 0 or elements[-1] >= q.count:
-        raise ModelError(f"defines {q.name}[{elements[0]}] to [{elements[-1]}], but {q.name} has 0 to {q.count - 1}", where)
+        raise ModelError(
+            f"defines {q.name}[{elements[0]}] to [{elements[-1]}], but {q.name} has 0 to {q.count - 1}", where
+        )
     return range(elements.start, elements[-1] + 1, elements.step)
 
 

@@ -31,13 +31,12 @@ EVENT_MACROS = {
 
 FUNCTIONS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(
-        "abs round exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-        "floor ceil trunc erf erfc sign heaviside step relu".split(),
+        ["abs", "round", "exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "erf", "erfc", "sign", "heaviside", "step", "relu"],
         (1, 1),
     ),
-    **dict.fromkeys("atan2 hypot copysign pow".split(), (2, 2)),
-    **dict.fromkeys("clip approx".split(), (3, 3)),
-    **dict.fromkeys("min max".split(), (2, 64)),
+    **dict.fromkeys(["atan2", "hypot", "copysign", "pow"], (2, 2)),
+    **dict.fromkeys(["clip", "approx"], (3, 3)),
+    **dict.fromkeys(["min", "max"], (2, 64)),
 }
 """Functions of the language with the least and greatest number of arguments."""
 

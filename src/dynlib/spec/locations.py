@@ -11,8 +11,8 @@ from typing import Any
 
 from dynlib.errors import ModelError, Where, suggest
 from dynlib.spec.document import model_from_document
-from dynlib.spec.mods import apply_mods, available_mods
 from dynlib.spec.model import Model
+from dynlib.spec.mods import apply_mods, available_mods
 
 MAX_FILE = 16 * 1024 * 1024
 ModelLike = str | Path | Model
@@ -67,7 +67,9 @@ def read_document(location: str) -> tuple[dict[str, Any], str]:
             hint = f"; did you mean {same[0]!r}?" if same else suggest(f"{_BUILTIN}{name}", known)
             raise ModelError(f"there is no such built-in model{hint}", Where(location))
         folder, _, leaf = name.rpartition("/")
-        return _parse((resources.files("dynlib.models") / folder / f"{leaf}.toml").read_text("utf-8"), location), location
+        return _parse(
+            (resources.files("dynlib.models") / folder / f"{leaf}.toml").read_text("utf-8"), location
+        ), location
     if "\n" in location or "://" in location:
         raise ModelError(
             "not a model location: expected a path to a .toml file, 'builtin://…' or 'inline:…'", Where(location[:60])

@@ -233,7 +233,7 @@ class Resolver:
                     raise self.fail(f"the divisor of {op!r} in an index must be a positive constant", node)
                 if op == "//":
                     return a // c, b // c
-                return (a, b) if 0 <= a and b < c else (0, c - 1)
+                return (a, b) if a >= 0 and b < c else (0, c - 1)
         raise self.fail("an index must be made of whole numbers, loop indices and + - * // %", node)
 
 
@@ -263,8 +263,7 @@ def resolve_text(text: str, scope: Scope, where: Where, **options: bool) -> Node
 _PURE = {
     **{
         name: getattr(math, name)
-        for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-        "atan2 hypot copysign pow erf erfc floor ceil trunc".split()
+        for name in ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "atan2", "hypot", "copysign", "pow", "erf", "erfc", "floor", "ceil", "trunc"]
     },
     "abs": abs,
     "min": min,

@@ -85,9 +85,7 @@ def select_steppers(
 
 _HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
 
-register(
-    StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",))
-)
+register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
 for _name, _tableau, _text, _ref, _aliases in (
     ("euler", EULER, "explicit Euler", f"{_HNW}, I.7", ("fe",)),
     ("rk2", MIDPOINT, "explicit midpoint", f"{_HNW}, II.1", ("midpoint", "rk2_midpoint")),

@@ -1,0 +1,41 @@
+# Two commands for a machine with Python >= 3.11, pip, git and make:
+#   make demo    the main job, with a picture
+#   make test    the whole test suite, style and types
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+.DEFAULT_GOAL := help
+.PHONY: help demo test benchmark clean
+
+help:
+	@echo "make demo   run the main job: run, snapshot, branch, save, resume; writes a picture to out/"
+	@echo "make test   run all tests, style and type checks"
+	@echo "make clean  remove the virtual environment and caches"
+
+$(VENV)/ready-demo: requirements/demo.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit('dynlib needs Python 3.11 or newer, this is ' + sys.version.split()[0] if sys.version_info < (3, 11) else 0)"
+	@echo "setting up $(VENV) (first time: a minute or so)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -r requirements/demo.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/ready-test: $(VENV)/ready-demo requirements/test.txt
+	@$(PIP) install -r requirements/test.txt
+	@touch $@
+
+demo: $(VENV)/ready-demo
+	@$(BIN)/python examples/hold_a_neuron.py out
+
+test: $(VENV)/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+benchmark: $(VENV)/ready-test
+	$(BIN)/python benchmarks/lorenz_rk4.py
+
+clean:
+	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis

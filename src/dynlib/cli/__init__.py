@@ -1,0 +1,1 @@
+"""The command `dynlib`: one file per command, no logic of its own."""
