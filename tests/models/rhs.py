@@ -158,7 +158,9 @@ class Field:
 
     def _call(self, fn: str, args: list[Number], names: Mapping[str, Number]) -> Number:
         if fn in self._functions:
-            return self.value(self._functions[fn].expr, {**names, **dict(zip(self._functions[fn].args, args, strict=True))})
+            return self.value(
+                self._functions[fn].expr, {**names, **dict(zip(self._functions[fn].args, args, strict=True))}
+            )
         if fn in ("min", "max"):
             return (min if fn == "min" else max)(args, key=real)
         (x,) = args

@@ -13,9 +13,28 @@ from typing import Any
 
 import numpy as np
 
-C_FUNCTIONS = (
-    ["exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc"]
-)
+C_FUNCTIONS = [
+    "exp",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erf",
+    "erfc",
+]
 """Functions of one argument that are those of the C library."""
 
 _POLES: dict[str, Callable[[float], float]] = {
@@ -31,13 +50,17 @@ _POLES: dict[str, Callable[[float], float]] = {
 }
 
 
+def _nan(x: float) -> float:
+    return math.nan
+
+
 def _like(x: Any, value: float) -> Any:
     return np.float32(value) if isinstance(x, np.float32) else np.float64(value)
 
 
 def _c_function(name: str) -> Callable[[Any], Any]:
     compute: Callable[[float], float] = getattr(math, name)
-    pole = _POLES.get(name, lambda x: math.nan)
+    pole = _POLES.get(name, _nan)
 
     def function(x: Any) -> Any:
         try:

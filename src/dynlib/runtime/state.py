@@ -47,6 +47,8 @@ class SessionState:
     counts: Array
     config: tuple[float, ...]
     status: Status = Status.RUNNING
+    state_slots: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """Where each state begins in the state vector."""
 
     def __post_init__(self) -> None:
         for block in (self.times, self.reals, self.counts):
@@ -95,13 +97,16 @@ class SessionState:
             and np.array(self.config).tobytes() == np.array(other.config).tobytes()
         )
 
+    def _with(self, blocks: Mapping[str, Array]) -> SessionState:
+        return replace(self, times=blocks["times"], reals=blocks["reals"], counts=blocks["counts"])
+
     def edited(self, fields: Mapping[str, float | Array]) -> SessionState:
         """A copy with some fields replaced as they stand; no other field follows."""
         blocks = self.blocks()
         for name, value in fields.items():
             spot = self.layout[name]
             blocks[spot.block][spot.span] = value
-        return replace(self, **blocks)
+        return self._with(blocks)
 
     def restarted(
         self,
@@ -143,14 +148,9 @@ class SessionState:
         put("error_before", ERROR_BEFORE_START)
         for spot in self.layout.fields:
             if spot.name.startswith("lag_"):
-                value = blocks["reals"][self.layout["base"].start + self._state_index(spot.name.removeprefix("lag_"))]
+                value = blocks["reals"][self.layout["base"].start + self.state_slots[spot.name.removeprefix("lag_")]]
                 blocks["reals"][spot.span if new_past else spot.start + self.step % spot.size] = value
-        return replace(self, **blocks, status=Status.RUNNING)
-
-    def _state_index(self, name: str) -> int:
-        return self.state_slots[name]
-
-    state_slots: Mapping[str, int] = field(default_factory=dict, repr=False)
+        return replace(self._with(blocks), status=Status.RUNNING)
 
 
 def initial_state(

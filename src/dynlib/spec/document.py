@@ -34,10 +34,24 @@ from dynlib.spec.model import (
     Quantity,
     SimDefaults,
 )
-from dynlib.spec.resolve import Resolver, Scope, evaluate
+from dynlib.spec.resolve import Resolver, Scope, evaluate, resolve_text
 
 MAX_COMPONENTS = 2_000_000
-TABLES = ["model", "states", "params", "constants", "equations", "aux", "functions", "events", "presets", "mods", "mod", "sim", "meta"]
+TABLES = [
+    "model",
+    "states",
+    "params",
+    "constants",
+    "equations",
+    "aux",
+    "functions",
+    "events",
+    "presets",
+    "mods",
+    "mod",
+    "sim",
+    "meta",
+]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _SIZED = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*\[(.+)\]\s*\Z", re.DOTALL)
 _TARGET = re.compile(
@@ -252,9 +266,9 @@ class _Reader:
             raise resolver.fail(f"range({start}, {stop}, {step}) is empty or runs backwards", bounds[1])
         return Loop(var, start, stop, step)
 
-    def expression(self, value: object, where: Where, **options: bool) -> Node:
+    def expression(self, value: object, where: Where, *, events: bool = False) -> Node:
         text = self.text(value, where)
-        return Resolver(self.scope, text, where, **options).resolve(parse(text, where))
+        return resolve_text(text, self.scope, where, events=events)
 
     # -- equations ---------------------------------------------------------------------------------------------
 

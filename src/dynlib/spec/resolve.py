@@ -201,7 +201,9 @@ class Resolver:
             self.scope, self.text, self.where, self.events, self.timed, self.args, {**self.local, node.var: span}
         )
         cond = None if node.cond is None else inner.resolve(node.cond)
-        return Reduce(node.kind, inner.resolve(node.body), node.var, *bounds, cond, pos=node.pos)
+        return Reduce(
+            node.kind, inner.resolve(node.body), node.var, bounds[0], bounds[1], bounds[2], cond, pos=node.pos
+        )
 
     def loop_interval(self, start: Node, stop: Node, step: Node, at: Node) -> Interval:
         """The interval of the values that a loop index can take."""
@@ -255,15 +257,44 @@ def canonical_number(node: Node) -> str:
     return f"{evaluate(node, {}):g}"
 
 
-def resolve_text(text: str, scope: Scope, where: Where, **options: bool) -> Node:
+def resolve_text(text: str, scope: Scope, where: Where, *, events: bool = False, timed: bool = True) -> Node:
     """Parse and resolve one expression."""
-    return Resolver(scope, text, where, **options).resolve(parse(text, where))
+    return Resolver(scope, text, where, events, timed).resolve(parse(text, where))
 
 
 _PURE = {
     **{
         name: getattr(math, name)
-        for name in ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "atan2", "hypot", "copysign", "pow", "erf", "erfc", "floor", "ceil", "trunc"]
+        for name in [
+            "exp",
+            "expm1",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "atan2",
+            "hypot",
+            "copysign",
+            "pow",
+            "erf",
+            "erfc",
+            "floor",
+            "ceil",
+            "trunc",
+        ]
     },
     "abs": abs,
     "min": min,
