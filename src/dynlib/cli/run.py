@@ -47,7 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")
     options = _pairs(arguments.option, "--option")
     values = _pairs(arguments.set, "--set")
-    sim = setup(arguments.model, stepper=arguments.stepper, dt=arguments.dt, jit=not arguments.no_jit, **options)
+    named: dict[str, Any] = {"stepper": arguments.stepper, "dt": arguments.dt, "jit": not arguments.no_jit}
+    for name in options:
+        if name in named or name in ("math", "mods"):
+            raise ConfigError(f"--option {name}: not an option of a stepper")
+    sim = setup(arguments.model, **named, **options)
     if arguments.start:
         sim.import_snapshot(arguments.start)
     if arguments.preset:

@@ -70,7 +70,8 @@ class Form:
         states = [self.component(at, q.name) for q in self.model.states]
         params = [self.names[name] for name in needs.params]
         results = [self.component(out, q.name) for q in self.model.states]
-        return f"{', '.join(results)}{',' if len(results) == 1 else ''} = rhs({', '.join([time, *states, *params, *lags])})"
+        targets = f"{', '.join(results)}{',' if len(results) == 1 else ''}"
+        return f"{targets} = rhs({', '.join([time, *states, *params, *lags])})"
 
     def sample(self, kind: str, time: str, at: str) -> list[str]:
         """Record the state `at`."""

@@ -537,14 +537,14 @@ class Sim:
         self,
         name: str,
         *,
-        params: Mapping[str, float] | None = None,
-        states: Mapping[str, float] | None = None,
+        params: Mapping[str, Values] | None = None,
+        states: Mapping[str, Values] | None = None,
         overwrite: bool = False,
     ) -> None:
         """Add a preset; without values it takes the session's current parameters."""
         if params is None and states is None:
-            params = {k: v if isinstance(v, float) else list(v) for k, v in self.param_dict().items()}
-        self._presets.add(name, params or {}, states or {}, overwrite)
+            params = self.param_dict()
+        self._presets.add(name, _plain(params or {}), _plain(states or {}), overwrite)
 
     def load_preset(self, pattern: str, path: str | os.PathLike[str], on_conflict: str = "error") -> list[str]:
         """Load matching presets from a file; `on_conflict` is "error", "keep" or "replace". Returns their names."""
@@ -572,8 +572,9 @@ class Sim:
     def snapshot(self, name: str) -> Snapshot:
         """A snapshot by name. Raises `UnknownNameError`."""
         if name not in self._snapshots:
-            hint = self._snapshots or {"(none yet: the first run() makes 'initial')": None}
-            raise UnknownNameError("snapshot", name, hint)
+            if not self._snapshots:
+                raise SnapshotError(f"there is no snapshot {name!r} yet: the first run() makes 'initial'")
+            raise UnknownNameError("snapshot", name, self._snapshots)
         return self._snapshots[name]
 
     def compat_check(self, snapshot: str | Snapshot) -> Compatibility:
@@ -657,6 +658,10 @@ def setup(
 ) -> Sim:
     """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
     return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, **options))
+
+
+def _plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
+    return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
 
 
 def _by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = _TEXT | _NUMBERS | {"schema_version", "step", "pins", "stepper_config", "arrays"}
 _MEMBER = re.compile(r"(y|params|stepper_config|workspace/(runtime|stepper)/[A-Za-z]\w*)\.npy\Z")
-_TYPES = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
+_TYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -361,11 +361,20 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _bad(path, f"stepper option {key!r} is not a number")
         values[key] = float(value)
-    plain = {
-        k: content[k] for k in ("name", "description", "created", "model", "step", "status", "schema_version", "digest")
-    }
     return SnapshotMeta(
-        **plain, **{k: float(content[k]) for k in _NUMBERS}, pins=SessionPins(**pins), stepper_config=values
+        name=content["name"],
+        description=content["description"],
+        created=content["created"],
+        model=content["model"],
+        t=float(content["t"]),
+        step=content["step"],
+        time_shift=float(content["time_shift"]),
+        nominal_dt=float(content["nominal_dt"]),
+        status=content["status"],
+        pins=SessionPins(**pins),
+        stepper_config=values,
+        schema_version=content["schema_version"],
+        digest=content["digest"],
     )
 
 
@@ -382,4 +391,5 @@ def _array(path: Path, name: str, data: bytes) -> Array:
     body = data[stream.tell() :]
     if kind is None or len(shape) != 1 or shape[0] < 0 or len(body) != shape[0] * kind.itemsize:
         raise _bad(path, f"member {name!r} has an unexpected type, shape or length")
-    return np.frombuffer(body, kind)
+    array: Array = np.frombuffer(body, kind)
+    return array

@@ -207,8 +207,8 @@ class Resolver:
 
     def loop_interval(self, start: Node, stop: Node, step: Node, at: Node) -> Interval:
         """The interval of the values that a loop index can take."""
-        (a, b), (c, d), (s, s2) = self.interval(start), self.interval(stop), self.interval(step)
-        if s != s2 or s < 1:
+        (a, _), (_, d), (least, most) = self.interval(start), self.interval(stop), self.interval(step)
+        if least != most or least < 1:
             raise self.fail("the step of range() must be a positive whole number", at)
         return (a, max(a, d - 1)) if d > a else (a, a)
 
