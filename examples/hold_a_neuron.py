@@ -90,7 +90,7 @@ def another_process(folder: Path) -> bool:
         sim.import_snapshot(end)
         same = sim.state.same_bits(single.state)
         good &= same
-        say(f"new process ({stepper})", f"imported, ran on and exported in {seconds:.1f} s; equal to an uninterrupted run "
+        say(f"new process ({stepper})", f"imported, ran on, exported in {seconds:.1f} s; equal to an uninterrupted run "
             f"to the last bit: {yes(same)}")  # fmt: skip
     return good
 
@@ -124,7 +124,7 @@ def picture(path: Path, whole: dynlib.ResultsView, branches: dict[str, dynlib.Re
         mark_points([(moment, level, "snapshot")], ax=ax)
         ax.set_ylabel("v [mV]")
         ax.set_xlabel("")
-        ax.legend(loc="upper left", fontsize=9)
+        ax.legend(loc="upper right", fontsize=9)
     rows[-1].set_xlabel("t [ms]")
     figure.suptitle("Izhikevich neuron: one snapshot, three branches")
     figure.savefig(path, dpi=130)

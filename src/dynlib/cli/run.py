@@ -47,11 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")
     options = _pairs(arguments.option, "--option")
     values = _pairs(arguments.set, "--set")
-    named: dict[str, Any] = {"stepper": arguments.stepper, "dt": arguments.dt, "jit": not arguments.no_jit}
     for name in options:
-        if name in named or name in ("math", "mods"):
+        if name in ("stepper", "dt", "jit", "math", "mods"):
             raise ConfigError(f"--option {name}: not an option of a stepper")
-    sim = setup(arguments.model, **named, **options)
+    keywords: dict[str, Any] = {"stepper": arguments.stepper, "dt": arguments.dt, "jit": not arguments.no_jit, **options}
+    sim = setup(arguments.model, **keywords)
     if arguments.start:
         sim.import_snapshot(arguments.start)
     if arguments.preset:

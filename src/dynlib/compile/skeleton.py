@@ -238,10 +238,8 @@ def _all_lags(model: Model) -> set[tuple[str, int]]:
 
 def _store_lags(form: Form) -> list[str]:
     writer = form.writer([], "")
-    return [
-        f"reals[{form.layout[f'lag_{state}'].start} + n % {form.layout[f'lag_{state}'].size}] = {writer.variable(state)}"
-        for state in form.model.lag_depth
-    ]
+    rings = {state: form.layout[f"lag_{state}"] for state in form.model.lag_depth}
+    return [f"reals[{ring.start} + n % {ring.size}] = {writer.variable(state)}" for state, ring in rings.items()]
 
 
 def _events(events: list[Event], form: Form, advance: Advance, used: set[str], time: str) -> list[str]:

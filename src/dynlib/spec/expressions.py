@@ -15,6 +15,7 @@ from dynlib.errors import ExpressionError, Where
 MAX_TEXT = 20_000
 MAX_DEPTH = 60
 MAX_NODES = 20_000
+MAX_TREE = 200
 
 EVENT_MACROS = {
     "cross_up": 2,
@@ -183,7 +184,7 @@ class Reduce(Node):
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<num>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"\s*(?:(?P<num>(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<op>\*\*|//|<=|>=|==|!=|[-+*/%^<>()\[\],]))"
 )
 
@@ -404,6 +405,7 @@ def parse(text: str, where: Where | None = None) -> Node:
     parser.finish()
     if sum(1 for _ in walk(node)) > MAX_NODES:
         raise parser.fail(f"expression has more than {MAX_NODES} parts", 0)
+    _limit_tree(parser, node)
     return node
 
 
@@ -416,7 +418,18 @@ def parse_looped(text: str, where: Where) -> tuple[Node, str | None, tuple[Node,
     if parser.is_word("for"):
         var, bounds = parser.loop()
     parser.finish()
+    _limit_tree(parser, node)
     return node, var, bounds
+
+
+def _limit_tree(parser: _Parser, node: Node) -> None:
+    """Chains such as `a + b + c + …` nest without brackets; what is too deep is refused here, in one place."""
+    level, depth = [node], 0
+    while level:
+        depth += 1
+        if depth > MAX_TREE:
+            raise parser.fail(f"more than {MAX_TREE} terms in a row; split the expression with [aux]", level[0].pos)
+        level = [part for parent in level for part in children(parent)]
 
 
 def children(node: Node) -> Iterator[Node]:

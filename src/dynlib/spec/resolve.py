@@ -76,9 +76,10 @@ class Resolver:
                 return self._call(node)
             case Reduce():
                 return self._reduce(node)
-            case Binary(op="/" | "//" | "%", right=right) if _is_zero(resolved := self.resolve(right)):
-                raise self.fail(f"division by {canonical_number(resolved)}", node)
-        return rebuild(node, self.resolve)
+        resolved = rebuild(node, self.resolve)
+        if isinstance(resolved, Binary) and resolved.op in ("/", "//", "%") and _is_zero(resolved.right):
+            raise self.fail(f"division by {evaluate(resolved.right, {}):g}", node)
+        return resolved
 
     def _name(self, node: Name) -> Node:
         name, scope = node.id, self.scope
@@ -250,11 +251,6 @@ def _is_zero(node: Node) -> bool:
         return evaluate(node, {}) == 0
     except ArithmeticError:
         return False
-
-
-def canonical_number(node: Node) -> str:
-    """A constant expression as a message shows it."""
-    return f"{evaluate(node, {}):g}"
 
 
 def resolve_text(text: str, scope: Scope, where: Where, *, events: bool = False, timed: bool = True) -> Node:
