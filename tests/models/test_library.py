@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from models.rhs import Field, Vector
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 
 from dynlib.spec.locations import builtin_models, load_model
 from dynlib.spec.model import Model
-from models.rhs import Field, Vector
 
 MAPS = ("henon", "henon_lagged", "ikeda", "logistic", "lozi", "sine", "standard")
 ODES = (

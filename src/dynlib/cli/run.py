@@ -50,7 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     for name in options:
         if name in ("stepper", "dt", "jit", "math", "mods"):
             raise ConfigError(f"--option {name}: not an option of a stepper")
-    keywords: dict[str, Any] = {"stepper": arguments.stepper, "dt": arguments.dt, "jit": not arguments.no_jit, **options}
+    keywords: dict[str, Any] = {
+        "stepper": arguments.stepper,
+        "dt": arguments.dt,
+        "jit": not arguments.no_jit,
+        **options,
+    }
     sim = setup(arguments.model, **keywords)
     if arguments.start:
         sim.import_snapshot(arguments.start)

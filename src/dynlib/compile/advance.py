@@ -145,7 +145,7 @@ def _embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) 
     ]
 
     def norm(name: str, *formulas: str) -> list[str]:
-        return ["acc = " + zero, *form.each(*formulas), f"{name} = float(sqrt(acc / {_number(form, float(n))}))"]
+        return ["acc = " + zero, *form.each(*formulas), f"{name} = np.float64(sqrt(acc / {_number(form, float(n))}))"]
 
     initial = [  # HNW I, II.4, "starting step size"
         *norm("d0", "scale = atol + rtol * abs({base})", "part = {base} / scale", "acc += part * part"),

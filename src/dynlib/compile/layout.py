@@ -9,6 +9,9 @@ from functools import cached_property
 from dynlib.spec.model import Model
 from dynlib.steppers.registry import StepperSpec
 
+TIME_TOLERANCE = 4 * 2.0**-52
+"""Relative distance at which a time counts as being a point of the grid of fixed steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -7,7 +7,7 @@ import re
 from dynlib.compile.advance import Advance, advance_of, kept_vectors
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
-from dynlib.compile.layout import Layout
+from dynlib.compile.layout import TIME_TOLERANCE, Layout
 from dynlib.compile.writer import code_names
 from dynlib.spec.expressions import Lag, walk
 from dynlib.spec.model import Event, Model
@@ -201,7 +201,7 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
 
     text = _SLOT.sub(fill, _SKELETON)
     text = text.replace("{arguments}", KERNEL_ARGUMENTS)
-    text = text.replace("{tolerance}", "0.0" if stepper.adaptive else "8.881784197001252e-16")
+    text = text.replace("{tolerance}", "0.0" if stepper.adaptive else repr(TIME_TOLERANCE))
     text = text.replace("{n_logs}", str(len(events["pre"]) + len(events["post"])))
     return re.sub(r"@(\w+)", lambda m: str(layout[m[1]].start), text)
 

@@ -15,6 +15,7 @@ from types import FrameType
 import numpy as np
 
 from dynlib.compile.kernel import Kernel
+from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.runtime.state import Array, SessionState, next_grid_index
 from dynlib.status import Status
 
@@ -119,7 +120,10 @@ def drive(
     n_slot, t_slot = layout["n"].start, layout["t"].start
     record_t0, record_dt = times[layout["record_t0"].start], times[layout["record_dt"].start]
     if record_dt > 0.0 and task.recording:
-        cursor[2] = next_grid_index(float(record_t0), float(record_dt), state.t)
+        # at the end of a step with a fixed size, points within rounding of it belong to it; inside a step none do
+        exact = state.pending or "h" in layout
+        tolerance = 0.0 if exact else TIME_TOLERANCE * abs(state.t)
+        cursor[2] = next_grid_index(float(record_t0), float(record_dt), state.t, tolerance)
     row_bytes = 8 * (recording.width + 3)
     largest = max(buffers.rows, _BLOCK_BYTES // row_bytes)
     rows = max(4, min(buffers.rows, largest))

@@ -177,9 +177,9 @@ def initial_state(
     return empty.restarted(y=y, params=params, t=model.sim.t0, dt=dt, new_past=True)
 
 
-def next_grid_index(t0: float, dt: float, now: float) -> int:
-    """The first point of the recording grid `t0 + k*dt` that lies after `now`."""
+def next_grid_index(t0: float, dt: float, now: float, tolerance: float) -> int:
+    """The first point of the recording grid `t0 + k*dt` that lies more than `tolerance` after `now`."""
     k = max(0, math.floor((now - t0) / dt) - 2)
-    while t0 + k * dt <= now + 8.881784197001252e-16 * abs(now):
+    while t0 + k * dt <= now + tolerance:
         k += 1
     return k

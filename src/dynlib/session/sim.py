@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import (
     ConfigError,
     NumericsWarning,
@@ -309,7 +310,7 @@ class Sim:
         if isinstance(T, bool) or not isinstance(T, int | float | np.number) or not math.isfinite(T):
             raise ConfigError(f"T must be a finite number, not {T!r}")
         start = state.t + transient
-        if start + 8.881784197001252e-16 * abs(start) >= T:
+        if start + TIME_TOLERANCE * abs(start) >= T:
             if resume:
                 raise ResumeError(f"T = {T:g} is not ahead of the current time {state.t:g}; T is an absolute time")
             raise ConfigError(
