@@ -283,7 +283,7 @@ def test_duffing_without_damping_has_the_known_homoclinic_orbit() -> None:
 
 
 def test_duffing_damping_drive_and_stiffness_enter_as_stated() -> None:
-    """An exact solution made to measure: x = cos t for beta = 0, alpha = 1 needs no drive; 4 cos^3 t = 3 cos t + cos 3t.
+    """An exact solution made to measure: x = cos t for beta = 0, alpha = 1; 4 cos^3 t = 3 cos t + cos 3t.
 
     With the cubic term, x = A cos(s), s = omega t / 3, solves the undamped equation if beta A^3 / 4 = gamma and
     alpha + 3 beta A^2 / 4 = (omega / 3)^2: the exact subharmonic of order 3 of G. Duffing's equation.
@@ -469,7 +469,7 @@ def test_quadratic_if_period(current: float) -> None:
 
 
 def test_exponential_if_rheobase() -> None:
-    """N. Fourcaud-Trocmé et al., J. Neurosci. 23 (2003) 11628–11640: rest ends at v_T, for I = g_L (v_T - v_L - delta_T)."""
+    """N. Fourcaud-Trocmé et al., J. Neurosci. 23 (2003) 11628: rest ends at v_T, for I = g_L (v_T - v_L - delta_T)."""
     field = Field("ode/exponential_if", I=0.1 * (-59.9 + 65.0 - 3.48))
     assert field(0.0, [-59.9])[0] == pytest.approx(0.0, abs=1e-15)
     assert field.jacobian([-59.9])[0, 0] == pytest.approx(0.0, abs=1e-15)

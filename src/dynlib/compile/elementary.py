@@ -92,6 +92,12 @@ def power(x: Any, y: Any) -> Any:
     return _like(x, value)
 
 
+def exp2(x: Any) -> Any:
+    """2 to the power x; a compiler puts it for `power(2, x)`, so generated code does too."""
+    a = float(x)
+    return _like(x, math.exp2(a) if a < 1024.0 or a != a else math.inf)
+
+
 def atan2(y: Any, x: Any) -> Any:
     """Angle of the point (x, y)."""
     return _like(y, math.atan2(float(y), float(x)))
@@ -140,19 +146,14 @@ def larger(x: Any, y: Any) -> Any:
     return y if y > x else x
 
 
-def sign(x: Any) -> Any:
-    """−1, 0 or 1; NaN stays NaN."""
-    return x * 0 + 1 if x > 0 else x * 0 - 1 if x < 0 else x * 0
-
-
 def hypot(x: Any, y: Any) -> Any:
     """√(x² + y²), scaled against overflow."""
     a, b = abs(x), abs(y)
     big, small = larger(a, b), smaller(a, b)
     if big == 0 or big != big or small != small or big - big != 0:
         return big + small
-    ratio = small / big
-    return big * np.sqrt(ratio * ratio + 1)
+    ratio, one = small / big, big / big
+    return big * np.sqrt(ratio * ratio + one)
 
 
 def modulo(x: Any, y: Any) -> Any:
@@ -169,9 +170,9 @@ def floor_divide(x: Any, y: Any) -> Any:
 
 
 PLAIN: tuple[Callable[..., Any], ...] = (
-    sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, sign, hypot, modulo, floor_divide,
+    sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, hypot, modulo, floor_divide,
 )  # fmt: skip
 """Functions whose Python text is also their compiled meaning."""
 
-NAMES = frozenset({*C_FUNCTIONS, "power", "atan2", *(f.__name__ for f in PLAIN)})
+NAMES = frozenset({*C_FUNCTIONS, "power", "exp2", "atan2", *(f.__name__ for f in PLAIN)})
 """Every name that generated code may import from here."""

@@ -21,8 +21,7 @@ from dynlib.compile import elementary
 VERSION = numba.__version__
 
 
-def _register_c_function(name: str) -> None:
-    compute = getattr(math, name)
+def _register_one(name: str, compute: Callable[[float], float]) -> None:
 
     def narrow(x: Any) -> Any:
         return np.float32(compute(np.float64(x)))
@@ -48,7 +47,8 @@ def _register_two(name: str, compute: Callable[[float, float], float]) -> None:
 
 
 for _name in elementary.C_FUNCTIONS:
-    _register_c_function(_name)
+    _register_one(_name, getattr(math, _name))
+_register_one("exp2", np.exp2)
 _register_two("power", math.pow)
 _register_two("atan2", math.atan2)
 for _function in elementary.PLAIN:

@@ -127,7 +127,7 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
         "",
         *functions,
     ]
-    return "\n".join(lines) + body
+    return "\n".join(lines) + "\n" + body
 
 
 def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: set[str]) -> str:

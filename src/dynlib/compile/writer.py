@@ -368,6 +368,8 @@ class Writer:
             if sign > 0:
                 return text, level
             return f"{self.number(1.0)} / {self._wrap((text, level), _PRODUCT + 1)}", _PRODUCT
+        if isinstance(base, Num) and base.value == 2.0:
+            return self._call("exp2", exponent)
         return self._call("power", base, exponent)
 
     def _function(self, fn: str, args: tuple[Node, ...]) -> tuple[str, int]:
@@ -387,6 +389,10 @@ class Writer:
                 return text, _ATOM
             case "heaviside" | "step":
                 return self._value(Choice(Compare((">=",), (args[0], Num(0.0))), Num(1.0), Num(0.0)))
+            case "sign":
+                x, zero = args[0], Num(0.0)
+                falling = Choice(Compare(("<",), (x, zero)), Unary("-", Num(1.0)), Binary("*", x, zero))
+                return self._value(Choice(Compare((">",), (x, zero)), Num(1.0), falling))
             case "relu":
                 return self._function("max", (args[0], Num(0.0)))
             case "clip":

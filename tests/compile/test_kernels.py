@@ -1,0 +1,210 @@
+"""Generated code: same bits interpreted and compiled, names that cannot clash, arrays, and the cache on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynlib import Sim, build, load_model, map_model, ode_model
+from dynlib.spec.expressions import FUNCTIONS
+
+GOLDEN = Path(__file__).with_name("golden")
+RANGE = {
+    "asin": (-1, 1), "acos": (-1, 1), "atanh": (-1, 1), "log": (0, 50), "log2": (0, 50), "log10": (0, 50),
+    "acosh": (1, 9), "sqrt": (0, 99), "log1p": (-1, 20),
+}  # fmt: skip
+POWERS = [
+    "x**2",
+    "x**3",
+    "x**4",
+    "abs(x)**0.5",
+    "x**-1",
+    "x**-2",
+    "x**5",
+    "abs(x)**1.7",
+    "2**x",
+    "4**x",
+    "0.5**x",
+    "10**x",
+    "abs(x)**x",
+]
+OTHERS = ["x % 1.7", "x // 1.7", "-x % 0.3", "clip(x, -1, 1)", "approx(x, 1, 2)", "atan2(x, 0.3)", "hypot(x, 3)",
+          "copysign(2, x)", "max(x, 1, 2)", "min(x, 0)", "sum(x*i for i in range(1, 9, 2) if i > 2)"]  # fmt: skip
+
+
+def same_bits(expressions: list[str], low: float, high: float, dtype: str) -> None:
+    """Iterate a map whose argument sweeps an interval and odd values, in both modes."""
+    states = {f"r{k}": 0.0 for k in range(len(expressions))}
+    equations = {f"r{k}": e for k, e in enumerate(expressions)}
+    model = map_model(
+        "f", states={"z": 0.0, **states}, params={"low": low, "high": high}, dtype=dtype,
+        constants={"scale": 700.0},
+        functions={"sweep": {"args": ["s"], "expr": "low + (high - low)*(0.5 + 0.5*sin(s*s))"}},
+        aux={"x": "sweep(z)"},
+        equations={"z": "z + 1", **equations},
+    )  # fmt: skip
+    found = []
+    for jit in (True, False):
+        sim = Sim(build(model, jit=jit))
+        sim.run(N=700)
+        found.append(sim.raw_results().data)
+    assert found[0].shape == (701, len(expressions) + 2)
+    for k, text in enumerate(expressions, 1):
+        assert found[0][:, k].tobytes() == found[1][:, k].tobytes(), text
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_function_gives_the_same_bits_in_both_modes(dtype: str) -> None:
+    """Interpreted and compiled code call the same library and round alike."""
+    plain = [f for f, (least, most) in FUNCTIONS.items() if (least, most) == (1, 1) and f not in RANGE]
+    same_bits([f"{f}(x)" for f in plain], -4.0, 5.0, dtype)
+    for f, (low, high) in RANGE.items():
+        same_bits([f"{f}(x)"], low, high, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_powers_and_other_operations_give_the_same_bits(dtype: str) -> None:
+    """Also where a compiler likes to replace one function by another."""
+    same_bits(POWERS, -3.0, 6.0, dtype)
+    same_bits(OTHERS, -5.0, 5.0, dtype)
+
+
+def test_any_name_may_be_used() -> None:
+    """States and parameters named like variables of the kernel, Python words or functions."""
+    names = [
+        "t_out",
+        "n",
+        "h",
+        "dt",
+        "k1",
+        "y",
+        "p",
+        "status",
+        "lambda",
+        "k1_x",
+        "new_x",
+        "x",
+        "None_",
+        "counts",
+        "acc1_",
+    ]
+    equations = {name: f"-{names[k - 1]}" for k, name in enumerate(names)}
+    states = {name: float(k + 1) for k, name in enumerate(names)}
+    for stepper in ("rk4", "rk45"):
+        sim = Sim(build(ode_model("names", states=states, equations=equations), stepper=stepper, dt=0.1, jit=False))
+        sim.run(T=1.0)
+        plain = {f"s{k}": float(k + 1) for k in range(len(names))}
+        other = {f"s{k}": f"-s{(k - 1) % len(names)}" for k in range(len(names))}
+        same = Sim(build(ode_model("plain", states=plain, equations=other), stepper=stepper, dt=0.1, jit=False))
+        same.run(T=1.0)
+        assert np.array_equal(sim.state_vector(), same.state_vector())
+
+
+KURAMOTO = """inline:
+[model]
+type = "ode"
+[constants]
+N = 1000
+[states]
+"theta[N]" = "sin(12.9898*i)*3 for i in range(N)"
+[params]
+K = 1.5
+[equations]
+expr = "dtheta[i] = cos(1.0*i) + K/N*sum(sin(theta[j] - theta[i]) for j in range(N))"
+[aux]
+R = "sqrt(sum(cos(theta[j]) for j in range(N))**2 + sum(sin(theta[j]) for j in range(N))**2)/N"
+"""
+
+
+def test_kuramoto_with_a_thousand_oscillators() -> None:
+    """Array states: one Euler step equals numpy, and a snapshot continues exactly."""
+    full = build(KURAMOTO, stepper="euler", dt=0.01)
+    sim = Sim(full)
+    start = sim.state_vector()
+    i = np.arange(1000)
+    slope = np.cos(1.0 * i) + 1.5 / 1000 * np.sin(start[None, :] - start[:, None]).sum(axis=1)
+    sim.run(N=1)
+    np.testing.assert_allclose(sim.state_dict()["theta"], start + 0.01 * slope, rtol=0, atol=1e-13)
+    assert sim.results()["theta"].shape == (2, 1000)
+    assert sim.results()["R"][0] == pytest.approx(abs(np.exp(1j * start).mean()), abs=1e-12)
+
+
+def test_a_chain_is_the_same_in_arrays_and_in_scalars() -> None:
+    """A diffusion chain of 30, as one array and as 30 scalars, to the last bit in every stepper."""
+    n = 30
+    chain = f"""inline:
+[model]
+type = "ode"
+[constants]
+N = {n}
+[states]
+"u[N]" = "exp(-0.1*(i - 7)*(i - 7)) for i in range(N)"
+[params]
+D = 0.7
+[equations]
+expr = '''
+du[0] = D*(u[1] - u[0])
+du[i] = D*(u[i-1] - 2*u[i] + u[i+1]) + u[i]*(1 - u[i]) for i in range(1, N-1)
+du[N-1] = D*(u[N-2] - u[N-1])
+'''
+"""
+    model = load_model(chain)
+    states = {f"u{k}": v for k, v in enumerate(model.states[0].values)}
+    inner = {f"u{k}": f"D*(u{k - 1} - 2*u{k} + u{k + 1}) + u{k}*(1 - u{k})" for k in range(1, n - 1)}
+    ends = {"u0": "D*(u1 - u0)", f"u{n - 1}": f"D*(u{n - 2} - u{n - 1})"}
+    scalars = ode_model("scalars", states=states, params={"D": 0.7}, equations={**inner, **ends})
+    for stepper in ("euler", "rk4", "ab3", "rk45"):
+        a, b = (Sim(build(m, stepper=stepper, dt=0.05, jit=False)) for m in (model, scalars))
+        for sim in (a, b):
+            sim.run(T=1.234)
+            sim.run(T=2.0, resume=True)
+        assert a.state_vector().tobytes() == b.state_vector().tobytes()
+        assert a.raw_results().data.tobytes() == b.raw_results().data.tobytes()
+
+
+def test_large_array_models_stop_and_resume_exactly_when_compiled() -> None:
+    """Arrays changed in place leave the same bits over a seam."""
+    full = build(KURAMOTO.replace("N = 1000", "N = 60"), stepper="rk45")
+    split, single = Sim(full), Sim(full)
+    single.run(T=3.0)
+    for t in (0.4, 1.0001, 3.0):
+        split.run(T=t, resume=True)
+    assert split.state.same_bits(single.state)
+
+
+def test_a_second_process_loads_the_compiled_kernel(tmp_path: Path) -> None:
+    """The cache on disk is hit: the second process compiles nothing."""
+    code = (
+        "import dynlib; sim = dynlib.setup('builtin://map/logistic'); sim.run(N=5);"
+        "print(sim.full_model.kernel.from_cache)"
+    )
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "DYNLIB_CACHE_DIR": str(tmp_path)}, check=True,
+            capture_output=True, text=True,
+        ).stdout.strip()
+        for _ in range(2)
+    ]  # fmt: skip
+    assert answers == ["False", "True"]
+
+
+def test_generated_source_is_stable_and_readable() -> None:
+    """The text for exponential decay and its place on disk; rewrite the golden file when the generator changes."""
+    kernel = build("builtin://ode/exponential_decay", stepper="rk2", jit=False).kernel
+    golden = GOLDEN / "exponential_decay_rk2.py.txt"
+    assert kernel.source == golden.read_text("utf-8")
+    assert kernel.path.read_text("utf-8") == kernel.source
+
+
+def test_tracebacks_point_into_the_generated_file() -> None:
+    """The module is a real file under its own name."""
+    kernel = build("builtin://ode/lorenz", stepper="rk4", jit=False).kernel
+    assert sys.modules[kernel.module.__name__] is kernel.module
+    assert kernel.function.__code__.co_filename == str(kernel.path)
+    assert math.isclose(kernel.module.rhs(0.0, 1.0, 1.0, 1.0, 10.0, 28.0, 8 / 3)[1], 26.0)
