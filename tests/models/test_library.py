@@ -283,10 +283,10 @@ def test_duffing_without_damping_has_the_known_homoclinic_orbit() -> None:
 
 
 def test_duffing_damping_drive_and_stiffness_enter_as_stated() -> None:
-    """An exact solution made to measure: x = cos t for beta = 0, alpha = 1; 4 cos^3 t = 3 cos t + cos 3t.
+    """The exact subharmonic of order 3 of G. Duffing's equation, by 4 cos^3 s = 3 cos s + cos 3s.
 
-    With the cubic term, x = A cos(s), s = omega t / 3, solves the undamped equation if beta A^3 / 4 = gamma and
-    alpha + 3 beta A^2 / 4 = (omega / 3)^2: the exact subharmonic of order 3 of G. Duffing's equation.
+    Without damping, x = A cos(s) with s = omega t / 3 is a solution if beta A^3 / 4 = gamma and
+    alpha + 3 beta A^2 / 4 = (omega / 3)^2.
     """
     A, beta, omega = 0.8, 0.5, 3.3
     field = Field("ode/duffing", alpha=(omega / 3) ** 2 - 0.75 * beta * A**2, beta=beta, delta=0.0,
@@ -386,11 +386,14 @@ def test_hodgkin_huxley_starts_at_rest() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "start", "current"),
-    [(90.0, 100.0, (-26.0, 0.13), 93.85761839393614), (200.0, 220.0, (8.0, 0.6), 212.01881591031153)],
+    [(90.0, 100.0, (-26.0, 0.13), 93.85761837372547), (200.0, 220.0, (8.0, 0.6), 212.01881610037435)],
 )
 def test_morris_lecar_hopf_points(low: float, high: float, start: tuple[float, float], current: float) -> None:
-    """Type II set of J. Rinzel & B. Ermentrout (1998), where the Hopf points are given as 94 and 212 uA/cm^2."""
-    assert hopf("ode/morris_lecar", "I", low, high, start) == pytest.approx(current, abs=1e-6)
+    """Type II set of J. Rinzel & B. Ermentrout (1998), where the Hopf points are given as 94 and 212 uA/cm^2.
+
+    The digits are those of the current that holds V where the trace of the Jacobian, a function of V alone, vanishes.
+    """
+    assert hopf("ode/morris_lecar", "I", low, high, start) == pytest.approx(current, abs=1e-9)
 
 
 def test_morris_lecar_type_1_firing_starts_at_a_saddle_node() -> None:

@@ -15,7 +15,8 @@ from dynlib.results.export import EXPORTERS, export_results
 @pytest.fixture(scope="module")
 def results() -> ResultsView:
     model = ode_model(
-        "pair", states={"x": 1.0, "u[3]": [1.0, 2.0, 3.0]}, equations={"x": "-x", "u[i]": "-u[i]"}, aux={"s": "x + u[0]"},
+        "pair", states={"x": 1.0, "u[3]": [1.0, 2.0, 3.0]}, equations={"x": "-x", "u[i]": "-u[i]"},
+        aux={"s": "x + u[0]"},
         events={"low": {"cond": "cross_down(x, 0.5)", "log": ["t", "x"], "tags": ["edge"]}, "mute": {"cond": "x < 0"}},
     )  # fmt: skip
     sim = dynlib.setup(model, stepper="rk4", dt=0.1, jit=False)

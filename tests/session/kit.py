@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,6 +136,22 @@ def unchanged(sim: Sim) -> Iterator[None]:
     assert sim._mark.same_bits(mark)
 
 
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """What is inside must end in time; a hang becomes a failure. For interpreted kernels in the main thread."""
+
+    def late(number: int, frame: object) -> None:
+        raise AssertionError(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
 # -- snapshot files taken apart and put together, independently of the library --------------------------------------
 
 
@@ -181,7 +198,9 @@ def zipped(members: Mapping[str, bytes] | list[tuple[str, bytes]], compression: 
     pairs = members.items() if isinstance(members, Mapping) else members
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, data in pairs:
-            archive.writestr(zipfile.ZipInfo(name), data, compression)
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, data, compression)
     return stream.getvalue()
 
 

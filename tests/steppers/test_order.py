@@ -1,4 +1,4 @@
-"""Each method converges with its order, and so does its interpolant; checked against exact and independent solutions."""
+"""Each method converges with its order, and so does its interpolant; against exact and independent solutions."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def power(x: Any, y: Any) -> Any:
 
 
 def exp2(x: Any) -> Any:
-    """2 to the power x; a compiler puts it for `power(2, x)`, so generated code does too."""
+    """2 to the power x; generated code uses it for powers of constants 2**n, as compilers do."""
     a = float(x)
     return _like(x, math.exp2(a) if a < 1024.0 or a != a else math.inf)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -368,8 +369,10 @@ class Writer:
             if sign > 0:
                 return text, level
             return f"{self.number(1.0)} / {self._wrap((text, level), _PRODUCT + 1)}", _PRODUCT
-        if isinstance(base, Num) and base.value == 2.0:
-            return self._call("exp2", exponent)
+        if isinstance(base, Num) and base.value > 0.0 and math.frexp(base.value)[0] == 0.5 and base.value != 1.0:
+            times = math.frexp(base.value)[1] - 1  # a compiler rewrites powers of 2**n this way; both modes do
+            scaled = exponent if times == 1 else Binary("*", Num(float(abs(times))), exponent)
+            return self._call("exp2", scaled if times > 0 else Unary("-", scaled))
         return self._call("power", base, exponent)
 
     def _function(self, fn: str, args: tuple[Node, ...]) -> tuple[str, int]:

@@ -49,6 +49,7 @@ class SessionState:
     status: Status = Status.RUNNING
     state_slots: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Where each state begins in the state vector."""
+    model_name: str = ""
 
     def __post_init__(self) -> None:
         for block in (self.times, self.reals, self.counts):
@@ -171,6 +172,7 @@ def initial_state(
         np.zeros(layout.size("counts"), np.int64),
         config,
         state_slots=slots,
+        model_name=model.name,
     )
     y = np.array([v for q in model.states for v in q.values], dtype)
     params = np.array([v for q in model.params for v in q.values], dtype)

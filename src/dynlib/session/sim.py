@@ -563,6 +563,8 @@ class Sim:
             raise SnapshotError(f"a snapshot named {name!r} exists already; snapshots are never overwritten")
         if not isinstance(name, str) or not name:
             raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {name!r}")
+        if not isinstance(description, str):
+            raise SnapshotError(f"the description of a snapshot must be a text, not {description!r}")
         snapshot = self._snapshots[name] = Snapshot(name, self._state, description)
         return snapshot
 
@@ -618,11 +620,9 @@ class Sim:
         write_snapshot(
             path,
             chosen.state,
-            tuple(option for option, _ in self._full.stepper.options),
             name=chosen.name,
             description=chosen.description,
-            created=chosen.created,
-            model=self._full.model.name,
+            created="" if source == "current" else chosen.created,
         )
 
     @staticmethod

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -27,16 +29,22 @@ from dynlib.compile.layout import Field, Layout
 from dynlib.errors import SnapshotError, SnapshotFileError
 from dynlib.runtime.state import Array, SessionPins, SessionState
 from dynlib.status import Status
+from dynlib.steppers import get_stepper
 
 SCHEMA = "dynlib-snapshot"
 SCHEMA_VERSION = 1
 MAX_FILE = 2 * 2**30
 MAX_META = 4 * 2**20
+_COUNTER = itertools.count()
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = _TEXT | _NUMBERS | {"schema_version", "step", "pins", "stepper_config", "arrays"}
 _MEMBER = re.compile(r"(y|params|stepper_config|workspace/(runtime|stepper)/[A-Za-z]\w*)\.npy\Z")
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
+    re.DOTALL,
+)
 _TYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
 
 
@@ -69,15 +77,17 @@ def member_of(spot: Field) -> str:
 def write_snapshot(
     path: str | os.PathLike[str],
     state: SessionState,
-    option_names: tuple[str, ...],
     *,
     name: str,
     description: str,
     created: str,
-    model: str,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""  # fmt: skip
     arrays = {member_of(spot): _stored(state[spot.name]) for spot in state.layout.fields}
+    for member, array in arrays.items():
+        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            raise SnapshotError(f"the state holds a value that is not finite (in {member}) and cannot be saved")
+    option_names = tuple(option for option, _ in get_stepper(state.pins.stepper).options)
     if option_names:
         arrays["stepper_config"] = np.array(state.config, "<f8")
     meta: dict[str, Any] = {
@@ -86,7 +96,7 @@ def write_snapshot(
         "name": name,
         "description": description,
         "created": created,
-        "model": model,
+        "model": state.model_name,
         "t": state.t,
         "step": state.step,
         "time_shift": state.time_shift,
@@ -147,7 +157,13 @@ def state_from(
     if any(not value > 0.0 for value in config):
         raise _bad(path, "stepper configuration holds an impossible value")
     state = SessionState(
-        layout, fresh.pins, **blocks, config=config, status=Status[meta.status], state_slots=fresh.state_slots
+        layout,
+        fresh.pins,
+        **blocks,
+        config=config,
+        status=Status[meta.status],
+        state_slots=fresh.state_slots,
+        model_name=fresh.model_name,
     )
     flags = [n for n in ("begun", "pending", "k1_valid") if n in layout]
     if any(int(state[n][0]) > 1 for n in flags) or int(state["n_anchor"][0]) > state.step:
@@ -156,6 +172,9 @@ def state_from(
         raise _bad(path, "the workspace holds an impossible history length")
     if any(float(state[n][0]) < 0 for n in ("dt", "record_dt", "h") if n in layout):
         raise _bad(path, "a step size is negative")
+    grid = float(state["record_dt"][0])
+    if grid > 0.0 and not abs(state.t - float(state["record_t0"][0])) / grid < 2**52:
+        raise _bad(path, "the recording grid is finer than times can be told apart")
     same = (meta.t, meta.step, meta.time_shift, meta.nominal_dt)
     if same != (state.t, state.step, state.time_shift, state.nominal_dt):
         raise _bad(path, "time or step count differ between metadata and arrays")
@@ -211,10 +230,12 @@ def _write_atomically(path: Path, data: bytes) -> None:
     folder = path.parent
     if path.is_dir():
         raise SnapshotError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise SnapshotError(f"{path} is not a regular file and is not replaced")
     if not folder.is_dir():
         raise SnapshotError(f"cannot write {path}: there is no folder {folder}")
     _remove_orphans(path)
-    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    temporary = folder / f".{path.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666  # a new file gets its mode from the umask
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -241,9 +262,9 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 def _remove_orphans(path: Path) -> None:
     """Delete temporary files that killed processes left behind for this target."""
-    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.tmp\Z")
+    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)(?:\.\d+)?\.tmp\Z")
     for item in path.parent.iterdir():
-        if (match := pattern.match(item.name)) and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+        if (match := pattern.match(item.name)) and not _alive(int(match[1])):
             with contextlib.suppress(OSError):
                 item.unlink()
 
@@ -309,10 +330,30 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
                     raise _bad(path, f"unexpected member {info.filename!r}")
                 if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) or info.flag_bits & 1:
                     raise _bad(path, f"member {info.filename!r} is compressed, encrypted or longer than the file")
+                if not _is_canonical(info, data):
+                    raise _bad(path, f"the archive's record of member {info.filename!r} is damaged")
                 found[info.filename] = archive.read(info)
+            if archive.comment:
+                raise _bad(path, "the archive carries a comment")
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error, OSError) as problem:
         raise _bad(path, f"truncated or damaged ({problem})") from None
     return found
+
+
+def _huge(value: float) -> bool:
+    return isinstance(value, int) and abs(value) > 2**63
+
+
+def _is_canonical(info: zipfile.ZipInfo, data: bytes) -> bool:
+    """Whether a member is described, in both of its records, just as it is written here."""
+    header = info.FileHeader(zip64=False)
+    return (
+        info.date_time == _EPOCH
+        and info.create_system == 3
+        and info.external_attr == 0o644 << 16
+        and (info.flag_bits, info.volume, info.internal_attr, info.extra, info.comment) == (0, 0, 0, b"", b"")
+        and data[info.header_offset : info.header_offset + len(header)] == header
+    )
 
 
 def _parse_json(path: Path, raw: bytes) -> dict[str, Any]:
@@ -343,7 +384,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
     good = (
         all(isinstance(content[k], str) for k in _TEXT)
         and all(isinstance(content[k], float | int) and not isinstance(content[k], bool) for k in _NUMBERS)
-        and all(math.isfinite(content[k]) for k in _NUMBERS)
+        and all(abs(content[k]) <= sys.float_info.max for k in _NUMBERS)
         and type(content["step"]) is int
         and isinstance(pins, dict)
         and isinstance(config, dict)
@@ -358,7 +399,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
     for key, value in config.items():
         if value == "inf":
             value = math.inf
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or _huge(value):
             raise _bad(path, f"stepper option {key!r} is not a number")
         values[key] = float(value)
     return SnapshotMeta(
@@ -379,17 +420,16 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
 
 
 def _array(path: Path, name: str, data: bytes) -> Array:
-    """One member in the `.npy` format: plain little-endian numbers, one dimension, exact length."""
-    stream = io.BytesIO(data)
-    try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("unknown version")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as problem:
-        raise _bad(path, f"member {name!r} is not a plain array ({problem})") from None
-    kind = _TYPES.get(dtype.str)
-    body = data[stream.tell() :]
-    if kind is None or len(shape) != 1 or shape[0] < 0 or len(body) != shape[0] * kind.itemsize:
+    """One member in the `.npy` format, version 1.0: plain little-endian numbers, one dimension, exact length.
+
+    The header is matched as text; nothing of it is evaluated.
+    """
+    match = _NPY_HEADER.match(data)
+    if match is None:
+        raise _bad(path, f"member {name!r} has an unexpected type, shape or length: it is not a plain array")
+    kind, count = _TYPES[match[2].decode()], int(match[3])
+    body = data[match.end() :]
+    if int.from_bytes(match[1], "little") != match.end() - 10 or len(body) != count * kind.itemsize:
         raise _bad(path, f"member {name!r} has an unexpected type, shape or length")
     array: Array = np.frombuffer(body, kind)
     return array
