@@ -181,7 +181,7 @@ def drive(
     return replace(state, times=times, reals=reals, counts=counts, status=status)
 
 
-def progress_line(stream: object = None, after: float = 1.0) -> Progress:
+def progress_line(after: float = 1.0) -> Progress:
     """A progress display on standard error that appears only when a run takes longer than `after` seconds."""
     began = time.perf_counter()
     shown = [0.0]

@@ -331,7 +331,7 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
                 if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) or info.flag_bits & 1:
                     raise _bad(path, f"member {info.filename!r} is compressed, encrypted or longer than the file")
                 if not _is_canonical(info, data):
-                    raise _bad(path, f"the archive's record of member {info.filename!r} is damaged")
+                    raise _bad(path, f"truncated or damaged (the record of member {info.filename!r})")
                 found[info.filename] = archive.read(info)
             if archive.comment:
                 raise _bad(path, "the archive carries a comment")
