@@ -105,6 +105,13 @@ def test_transient_is_simulated_and_not_recorded() -> None:
     assert sim.state_vector().tobytes() == plain.state_vector().tobytes()
 
 
+def test_steps_are_counted_from_the_end_of_the_transient() -> None:
+    sim = neuron()
+    outcome = sim.run(N=30, transient=2.0)
+    assert (sim.step, outcome.steps) == (50, 30)
+    assert len(sim.results()) == 31
+
+
 def test_progress_is_reported() -> None:
     seen: list[float] = []
     Sim(full(), buffers=dynlib.Buffers(steps=16)).run(T=20.0, progress=lambda fraction, t: seen.append(fraction))
@@ -114,7 +121,7 @@ def test_progress_is_reported() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"T": 1.0, "N": 3}, {"N": 0}, {"T": float("nan")}, {"T": 1.0, "record_interval": 0},
+    [{}, {"T": 1.0, "N": 3}, {"N": 0}, {"N": 10**30}, {"N": 2.5}, {"T": float("nan")}, {"T": 1.0, "record_interval": 0},
      {"T": 1.0, "record_dt": -1.0}, {"T": 1.0, "record_dt": 0.1, "record_interval": 2}, {"T": 1.0, "tag": ""},
      {"T": 1.0, "transient": -1.0}, {"T": 1.0, "max_steps": 0}, {"T": 1.0, "record_vars": []}],
     ids=str,

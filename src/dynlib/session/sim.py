@@ -205,7 +205,10 @@ class Sim:
         if "initial" not in self._snapshots:
             self._snapshots["initial"] = Snapshot("initial", self._mark, "before the first run")
         if transient > 0.0:
-            state = self._drive(state, Task(state.t + transient, n_limit, limit_status), columns, report)[0]
+            allowed = _FAR if N is not None else n_limit
+            state = self._drive(state, Task(state.t + transient, allowed, Status.MAX_STEPS), columns, report)[0]
+            if N is not None:  # steps are counted from the end of the transient
+                n_limit = state.step + N
         first = state
         state = self._with_recorder(state, recording, record_interval, record_dt, resume)
         seam = float(self._blocks.samples[-1][0][-1]) if resume and self._blocks.samples else math.nan
@@ -295,12 +298,10 @@ class Sim:
         if T is not None and N is not None:
             raise ConfigError("give T (absolute end time) or N (number of steps), not both")
         if N is not None:
-            if isinstance(N, bool) or int(N) != N or N < 1:
-                raise ConfigError(f"N must be a whole number of steps, at least 1, not {N!r}")
-            return math.inf, state.step + int(N), Status.DONE
+            return math.inf, state.step + _whole("N", N), Status.DONE
         limit = sim.max_steps if max_steps is None else max_steps
-        if limit is not None and (int(limit) != limit or limit < 1):
-            raise ConfigError(f"max_steps must be a whole number, at least 1, not {limit!r}")
+        if limit is not None:
+            limit = _whole("max_steps", limit)
         if T is None:
             T = sim.t_end
             if T is None and self._full.model.kind == "map" and sim.max_steps is not None:
@@ -325,8 +326,8 @@ class Sim:
         """The state with its recorder set: where the count of steps or the grid of times begins, and its spacing."""
         if interval is not None and grid is not None:
             raise ConfigError("give record_interval or record_dt, not both")
-        if interval is not None and (isinstance(interval, bool) or int(interval) != interval or interval < 1):
-            raise ConfigError(f"record_interval must be a whole number of steps, at least 1, not {interval!r}")
+        if interval is not None:
+            _whole("record_interval", interval)
         if grid is not None:
             checked_dt(grid)
         running = int(state["record_interval"][0]) > 0 or float(state["record_dt"][0]) > 0.0
@@ -659,6 +660,13 @@ def setup(
 ) -> Sim:
     """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
     return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, **options))
+
+
+def _whole(name: str, value: object) -> int:
+    """A count of steps. Raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**53:
+        raise ConfigError(f"{name} must be a whole number of steps, at least 1, not {value!r}")
+    return int(value)
 
 
 def _plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
