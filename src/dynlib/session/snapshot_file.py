@@ -328,14 +328,26 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
                     raise _bad(path, f"member {info.filename!r} is there twice")
                 if info.filename != "meta.json" and not _MEMBER.match(info.filename):
                     raise _bad(path, f"unexpected member {info.filename!r}")
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) or info.flag_bits & 1:
+                if (
+                    info.compress_type != zipfile.ZIP_STORED
+                    or info.flag_bits & 1
+                    or not (info.file_size == info.compress_size <= len(data))
+                ):
                     raise _bad(path, f"member {info.filename!r} is compressed, encrypted or longer than the file")
                 if not _is_canonical(info, data):
                     raise _bad(path, f"truncated or damaged (the record of member {info.filename!r})")
                 found[info.filename] = archive.read(info)
             if archive.comment:
                 raise _bad(path, "the archive carries a comment")
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error, OSError) as problem:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        struct.error,
+        OSError,
+    ) as problem:
         raise _bad(path, f"truncated or damaged ({problem})") from None
     return found
 
