@@ -54,17 +54,13 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form) -> Advance:
 def _fixed_time(model: Model) -> list[str]:
     lines = ["t_new = anchor + (n + 1 - n_anchor) * dt"]
     if model.kind == "ode":
-        lines.append("h = F(dt)" if model.dtype == "float32" else "h = dt")
+        lines.append("h = F(dt)" if model.narrow else "h = dt")
     return lines
 
 
-def _number(form: Form, value: float) -> str:
-    return form.writer([], "").number(value)
-
-
-def _combination(form: Form, weights: tuple[float, ...], stem: str = "k") -> str:
-    terms = [(w, f"{{{stem}{j}}}") for j, w in enumerate(weights, 1) if w != 0.0]
-    return " + ".join(v if w == 1.0 else f"{_number(form, w)} * {v}" for w, v in terms)
+def _combination(form: Form, weights: tuple[float, ...]) -> str:
+    terms = [(w, f"{{k{j}}}") for j, w in enumerate(weights, 1) if w != 0.0]
+    return " + ".join(v if w == 1.0 else f"{form.number(w)} * {v}" for w, v in terms)
 
 
 def _stages(tableau: Tableau, form: Form) -> list[str]:
@@ -87,8 +83,8 @@ def _result(tableau: Tableau, form: Form) -> list[str]:
 
 def _hermite(form: Form) -> dict[str, list[str]]:
     """Cubic Hermite interpolation (HNW I, II.6, eq. 6.7); the slope at the far end is computed only when needed."""
-    one, two = _number(form, 1.0), _number(form, 2.0)
-    narrow = form.model.dtype == "float32"
+    one, two = form.number(1.0), form.number(2.0)
+    narrow = form.model.narrow
     return {
         "prepare_outputs": [form.rhs("end", "t_new", "new")],
         "interpolate": [
@@ -105,8 +101,8 @@ def _hermite(form: Form) -> dict[str, list[str]]:
 def _adams_bashforth(model: Model, method: AdamsBashforth, form: Form) -> Advance:
     order = method.order
     first, *rest = method.weights
-    terms = [f"{_number(form, first)} * {{k1}}"]
-    terms += [f"{'-' if w < 0 else '+'} {_number(form, abs(w))} * {{f{j}}}" for j, w in enumerate(rest, 1)]
+    terms = [f"{form.number(first)} * {{k1}}"]
+    terms += [f"{'-' if w < 0 else '+'} {form.number(abs(w))} * {{f{j}}}" for j, w in enumerate(rest, 1)]
     shift = [f"{{f{j}}} = {{f{j - 1}}}" for j in range(order - 1, 1, -1)] + ["{f1} = {k1}"]
     start = [*_stages(RK4, form), *_result(RK4, form)]
     return Advance(
@@ -129,13 +125,13 @@ def _adams_bashforth(model: Model, method: AdamsBashforth, form: Form) -> Advanc
 def _embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -> Advance:
     """An embedded pair with first-same-as-last and PI control (HNW I, II.4, and their code DOPRI5)."""
     n, last = model.n_states, tableau.stages
-    zero, one = _number(form, 0.0), _number(form, 1.0)
-    narrow = model.dtype == "float32"
+    zero, one = form.number(0.0), form.number(1.0)
+    narrow = model.narrow
     step_at = "F(h0)" if narrow else "h0"
-    options = [name for name, _ in stepper.options]
     tolerances = ("rtol", "atol") if narrow else ()
     unpack = [
-        f"{name} = {f'F(config[{k}])' if name in tolerances else f'config[{k}]'}" for k, name in enumerate(options)
+        f"{name} = {f'F(config[{k}])' if name in tolerances else f'config[{k}]'}"
+        for k, name in enumerate(stepper.option_names)
     ]
     unpack += [
         "step = times[@h]",
@@ -145,7 +141,7 @@ def _embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) 
     ]
 
     def norm(name: str, *formulas: str) -> list[str]:
-        return ["acc = " + zero, *form.each(*formulas), f"{name} = np.float64(sqrt(acc / {_number(form, float(n))}))"]
+        return ["acc = " + zero, *form.each(*formulas), f"{name} = np.float64(sqrt(acc / {form.number(float(n))}))"]
 
     initial = [  # HNW I, II.4, "starting step size"
         *norm("d0", "scale = atol + rtol * abs({base})", "part = {base} / scale", "acc += part * part"),

@@ -13,29 +13,7 @@ from typing import Any
 
 import numpy as np
 
-C_FUNCTIONS = [
-    "exp",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "erf",
-    "erfc",
-]
-"""Functions of one argument that are those of the C library."""
+from dynlib.spec.expressions import C_FUNCTIONS
 
 _POLES: dict[str, Callable[[float], float]] = {
     "log": lambda x: -math.inf if x == 0 else math.nan,

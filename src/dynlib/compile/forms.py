@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dynlib.compile.layout import Layout
-from dynlib.compile.writer import Writer, needs_of
+from dynlib.compile.writer import Needs, Writer, literal, needs_of
 from dynlib.spec.expressions import Name, Node, walk
-from dynlib.spec.model import Equation, Model
+from dynlib.spec.model import Equation, Model, spans
 
 SCALAR_LIMIT = 40
 """Most scalar states that are written out by name; above, and with array states, code uses arrays."""
@@ -33,6 +34,20 @@ class Form:
     def writer(self, lines: list[str], indent: str) -> Writer:
         """A writer for expressions at this place."""
         return Writer(self.model, self.names, self.scalar, lines, indent)
+
+    @cached_property
+    def rhs_needs(self) -> Needs:
+        """What the right-hand side reads."""
+        return needs_of(self.model, [e.expr for e in self.model.equations])
+
+    @cached_property
+    def aux_needs(self) -> Needs:
+        """What the aux variables read."""
+        return needs_of(self.model, [a.expr for a in self.model.aux])
+
+    def number(self, value: float) -> str:
+        """A literal of the model's dtype."""
+        return literal(self.model, value)
 
     def component(self, vector: str, name: str) -> str:
         """The name of a component of a vector, in scalar form."""
@@ -63,8 +78,8 @@ class Form:
     def rhs(self, out: str, time: str, at: str) -> str:
         """`out` = right-hand side at a time and state."""
         self._note(f"{{{out}}}{{{at}}}")
-        needs = needs_of(self.model, [e.expr for e in self.model.equations])
-        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        needs = self.rhs_needs
+        lags = needs.lag_names(self.names)
         if not self.scalar:
             return f"rhs({', '.join([time, self.spelled(at), 'p', *lags, self.spelled(out)])})"
         states = [self.component(at, q.name) for q in self.model.states]
@@ -76,8 +91,8 @@ class Form:
     def sample(self, kind: str, time: str, at: str) -> list[str]:
         """Record the state `at`."""
         self._note(f"{{{at}}}")
-        needs = needs_of(self.model, [a.expr for a in self.model.aux])
-        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        needs = self.aux_needs
+        lags = needs.lag_names(self.names)
         if self.scalar:
             vectors = [self.component(at, q.name) for q in self.model.states]
             vectors += [self.names[name] for name in needs.params]
@@ -105,7 +120,7 @@ class Form:
                 lines.append(f"{name} = reals[{span.start}:{span.stop}]")
         if not self.scalar:
             lines += self.views({q.name for q in (*self.model.states, *self.model.params)})
-            kind = "np.float32" if self.model.dtype == "float32" else "np.float64"
+            kind = "np.float32" if self.model.narrow else "np.float64"
             lines += [f"{vector} = np.empty({self.model.n_states}, {kind})" for vector in self.scratch]
         return lines
 
@@ -113,11 +128,9 @@ class Form:
         """In array form, one view per array quantity."""
         lines = []
         for vector, group in (("y", self.model.states), ("p", self.model.params)):
-            at = 0
-            for q in group:
+            for q, span in spans(group):
                 if q.size is not None and q.name in wanted:
-                    lines.append(f"{self.names[q.name]} = {vector}[{at}:{at + q.count}]")
-                at += q.count
+                    lines.append(f"{self.names[q.name]} = {vector}[{span.start}:{span.stop}]")
         return lines
 
     def pack(self, written: set[str]) -> list[str]:
@@ -179,10 +192,10 @@ class Form:
 
     def _rhs(self, used: set[str]) -> list[str]:
         model = self.model
-        needs = needs_of(model, [e.expr for e in model.equations])
+        needs = self.rhs_needs
         body: list[str] = []
         writer = self.writer(body, "    ")
-        lags = [writer.lag_name(*lag) for lag in needs.lags]
+        lags = needs.lag_names(self.names)
         direct = self._aux_order(model.equations)
         what = "Next state." if model.kind == "map" else "Right-hand side."
         if self.scalar:
@@ -208,11 +221,7 @@ class Form:
             text = writer.value(equation.expr)
             writer.emit(f"end_{self.names[equation.target]} = {text}")
             return
-        at = 0
-        for q in self.model.states:
-            if q.name == equation.target:
-                break
-            at += q.count
+        at = next(span.start for q, span in spans(self.model.states) if q.name == equation.target)
         offset = f"{at} + " if at else ""
         outer = writer.indent
         if equation.loop is not None:
@@ -229,8 +238,8 @@ class Form:
 
     def _write_sample(self) -> list[str]:
         model = self.model
-        needs = needs_of(model, [a.expr for a in model.aux])
-        lags = [f"lag_{self.names[s]}_{k}" for s, k in needs.lags]
+        needs = self.aux_needs
+        lags = needs.lag_names(self.names)
         vectors = ["y", "p"]
         if self.scalar:
             vectors = [self.names[q.name] for q in model.states] + [self.names[name] for name in needs.params]

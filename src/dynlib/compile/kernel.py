@@ -75,5 +75,5 @@ def _module(source: str, jit: bool, math: str) -> ModuleType:
     if jit:
         from dynlib.compile.numba_backend import compile_module  # heavy: only when something is compiled
 
-        compile_module(module, contract=math == "contract", cache=True)
+        compile_module(module, contract=math == "contract")
     return module

@@ -17,12 +17,10 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 from dynlib.compile import elementary
-
-VERSION = numba.__version__
+from dynlib.spec.expressions import C_FUNCTIONS
 
 
 def _register_one(name: str, compute: Callable[[float], float]) -> None:
-
     def narrow(x: Any) -> Any:
         return np.float32(compute(np.float64(x)))
 
@@ -46,7 +44,7 @@ def _register_two(name: str, compute: Callable[[float, float], float]) -> None:
         return narrow if x == types.float32 else wide
 
 
-for _name in elementary.C_FUNCTIONS:
+for _name in C_FUNCTIONS:
     _register_one(_name, getattr(math, _name))
 _register_one("exp2", np.exp2)
 _register_two("power", math.pow)
@@ -55,7 +53,7 @@ for _function in elementary.PLAIN:
     register_jitable(_function)
 
 
-def compile_module(module: ModuleType, *, contract: bool, cache: bool) -> None:
+def compile_module(module: ModuleType, *, contract: bool) -> None:
     """Replace every function of a generated module by its compiled form.
 
     Strict IEEE arithmetic: no reordering, no fused operations unless `contract`. The kernel is cached on disk next
@@ -65,12 +63,5 @@ def compile_module(module: ModuleType, *, contract: bool, cache: bool) -> None:
     for name, value in list(vars(module).items()):
         if inspect.isfunction(value) and value.__module__ == module.__name__:
             function: FunctionType = value
-            jit = numba.njit(
-                error_model="numpy", fastmath=fast, nogil=True, cache=cache and name == "kernel", boundscheck=False
-            )
+            jit = numba.njit(error_model="numpy", fastmath=fast, nogil=True, cache=name == "kernel", boundscheck=False)
             setattr(module, name, jit(function))
-
-
-def was_cached(function: Any) -> bool:
-    """Whether a compiled function was loaded from disk."""
-    return bool(function.stats.cache_hits)

@@ -8,7 +8,7 @@ from dynlib.compile.advance import Advance, advance_of, kept_vectors
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
-from dynlib.compile.writer import code_names
+from dynlib.compile.writer import code_names, lag_name
 from dynlib.spec.expressions import Lag, walk
 from dynlib.spec.model import Event, Model
 from dynlib.status import Status
@@ -121,7 +121,7 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
         "",
         *(reversed(imports)),
         "",
-        *(["F = np.float32"] if model.dtype == "float32" else []),
+        *(["F = np.float32"] if model.narrow else []),
         *statuses,
         "",
         "",
@@ -135,10 +135,10 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
     events = {phase: [e for e in model.events if phase in e.phases] for phase in ("pre", "post")}
     written = {a.target for e in model.events for a in e.actions}
     load_lags = _load_lags(form)
-    before = [f"    {line}" for line in _events(events["pre"], form, advance, used, "t")]
+    before = [f"    {line}" for line in _events(events["pre"], form, advance, used)]
     if before:
         before = ["if begun == 0:", *before, "    begun = 1"]
-    after = [*load_lags, *_events(events["post"], form, advance, used, "t"), *_store_lags(form)]
+    after = [*load_lags, *_events(events["post"], form, advance, used), *_store_lags(form)]
     slots = {
         "start_sample": form.sample("0", "t_out", "out"),
         "before": before,
@@ -228,7 +228,7 @@ def _load_lags(form: Form) -> list[str]:
     lines = []
     for state, steps in wanted:
         field = form.layout[f"lag_{state}"]
-        lines.append(f"lag_{form.names[state]}_{steps} = reals[{field.start} + (n - {steps}) % {field.size}]")
+        lines.append(f"{lag_name(form.names, state, steps)} = reals[{field.start} + (n - {steps}) % {field.size}]")
     return lines
 
 
@@ -242,7 +242,7 @@ def _store_lags(form: Form) -> list[str]:
     return [f"reals[{ring.start} + n % {ring.size}] = {writer.variable(state)}" for state, ring in rings.items()]
 
 
-def _events(events: list[Event], form: Form, advance: Advance, used: set[str], time: str) -> list[str]:
+def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -> list[str]:
     lines: list[str] = []
     order = [e.name for e in form.model.events]
     for event in events:
@@ -257,7 +257,7 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str], t
             for k, (_, expr) in enumerate(event.log):
                 text = writer.value(expr)
                 writer.emit(f"log_y[logs, {k}] = {text}")
-            writer.emit(f"log_t[logs] = {time}")
+            writer.emit("log_t[logs] = t")
             writer.emit("log_n[logs] = n")
             writer.emit(f"log_id[logs] = {order.index(event.name)}")
             writer.emit("logs += 1")

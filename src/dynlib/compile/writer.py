@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dynlib.compile.elementary import C_FUNCTIONS, NAMES
+from dynlib.compile.elementary import NAMES
 from dynlib.spec.expressions import (
     Binary,
     Bool,
@@ -24,7 +24,7 @@ from dynlib.spec.expressions import (
     Reduce,
     Unary,
 )
-from dynlib.spec.model import Model, walk_through
+from dynlib.spec.model import Model, spans, walk_through
 
 KERNEL_NAMES = frozenset(
     [
@@ -160,6 +160,20 @@ class Needs:
     lags: tuple[tuple[str, int], ...]
     time: bool
 
+    def lag_names(self, names: dict[str, str]) -> list[str]:
+        """The local names of the lagged values."""
+        return [lag_name(names, *lag) for lag in self.lags]
+
+
+def lag_name(names: dict[str, str], state: str, steps: int) -> str:
+    """The local name of a lagged value."""
+    return f"lag_{names[state]}_{steps}"
+
+
+def literal(model: Model, value: float) -> str:
+    """A number of the model's dtype."""
+    return f"F({value!r})" if model.narrow else repr(value)
+
 
 def needs_of(model: Model, roots: Iterable[Node]) -> Needs:
     """The states, parameters, lags and time that some expressions read."""
@@ -200,21 +214,19 @@ class Writer:
     counter: int = 0
 
     def __post_init__(self) -> None:
-        self.narrow = self.model.dtype == "float32"
+        self.narrow = self.model.narrow
         self.offsets: dict[str, str] = {}
         for vector, group in (("y", self.model.states), ("p", self.model.params)):
-            at = 0
-            for q in group:
+            for q, span in spans(group):
                 if q.size is None:
-                    self.offsets[q.name] = f"{vector}[{at}]"
-                at += q.count
+                    self.offsets[q.name] = f"{vector}[{span.start}]"
         self.aux = {a.name: a for a in self.model.aux}
         self.functions = {f.name: f for f in self.model.functions}
         self.loops: set[str] = set()
 
     def number(self, value: float) -> str:
         """A literal of the model's dtype."""
-        return f"F({value!r})" if self.narrow else repr(value)
+        return literal(self.model, value)
 
     def emit(self, text: str) -> None:
         """Add a line at the current indentation."""
@@ -255,14 +267,10 @@ class Writer:
         """A scalar state or parameter."""
         return self.names[name] if self.scalar else self.offsets[name]
 
-    def lag_name(self, state: str, steps: int) -> str:
-        """The local name of a lagged value."""
-        return f"lag_{self.names[state]}_{steps}"
-
     def context(self, roots: Iterable[Node]) -> list[str]:
         """What a generated function needs besides its own arguments, to compute these expressions."""
         needs = needs_of(self.model, roots)
-        lags = [self.lag_name(*lag) for lag in needs.lags]
+        lags = needs.lag_names(self.names)
         head = ["t"] if needs.time else []
         if self.scalar:
             return [*head, *(self.names[s] for s in needs.states), *(self.names[q] for q in needs.params), *lags]
@@ -288,7 +296,7 @@ class Writer:
             case Item(id=name, index=index):
                 return self.element(name, index), _ATOM
             case Lag(state=state, steps=steps):
-                return self.lag_name(state, steps), _ATOM
+                return lag_name(self.names, state, steps), _ATOM
             case Unary(op="-", operand=operand):
                 return f"-{self._wrap(self._value(operand), _UNARY)}", _UNARY
             case Binary(op="**", left=left, right=right):
@@ -402,7 +410,7 @@ class Writer:
                 return self._function("min", (Call("max", args[:2]), args[2]))
             case "approx":
                 return self._value(Choice(Call(fn, args), Num(1.0), Num(0.0)))
-        if fn not in C_FUNCTIONS and fn not in NAMES and fn not in _RENAMED:
+        if fn not in NAMES and fn not in _RENAMED:
             raise TypeError(f"no code for function {fn!r}")
         return self._call(_RENAMED.get(fn, fn), *args)
 

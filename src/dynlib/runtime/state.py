@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynlib.compile.layout import Layout
-from dynlib.spec.model import Model
+from dynlib.spec.model import Model, spans
 from dynlib.status import Status
 
 Array = npt.NDArray[Any]
@@ -159,11 +159,6 @@ def initial_state(
 ) -> SessionState:
     """The state in which a session begins: the model's own initial values, parameters and time."""
     dtype = np.dtype(model.dtype)
-    slots: dict[str, int] = {}
-    at = 0
-    for q in model.states:
-        slots[q.name] = at
-        at += q.count
     empty = SessionState(
         layout,
         pins,
@@ -171,7 +166,7 @@ def initial_state(
         np.zeros(layout.size("reals"), dtype),
         np.zeros(layout.size("counts"), np.int64),
         config,
-        state_slots=slots,
+        state_slots={q.name: span.start for q, span in spans(model.states)},
         model_name=model.name,
     )
     y = np.array([v for q in model.states for v in q.values], dtype)

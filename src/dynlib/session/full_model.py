@@ -42,6 +42,12 @@ class FullModel:
             library_version=VERSION,
         )
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Everything that can be recorded: components of the state, then aux variables."""
+        model = self.model
+        return (*(e for q in model.states for e in q.element_names), *(a.name for a in model.aux))
+
     def initial_state(self) -> SessionState:
         """The state that the model itself describes."""
         return initial_state(self.model, self.kernel.layout, self.pins, self.config, self.dt)
@@ -93,7 +99,7 @@ def checked_dt(dt: float) -> float:
 
 def _model_options(model: Model, stepper: StepperSpec) -> Mapping[str, float]:
     """The options of the model's [sim] table that this stepper has; those of no stepper get a warning."""
-    known = {name for other in list_steppers() for name, _ in get_stepper(other).options}
+    known = {name for other in list_steppers() for name in get_stepper(other).option_names}
     for name, _ in model.sim.options:
         if name not in known:
             warnings.warn(
@@ -101,5 +107,4 @@ def _model_options(model: Model, stepper: StepperSpec) -> Mapping[str, float]:
                 f"{suggest(name, sorted(known))}",
                 stacklevel=4,
             )
-    mine = {name for name, _ in stepper.options}
-    return {name: value for name, value in model.sim.options if name in mine}
+    return {name: value for name, value in model.sim.options if name in stepper.option_names}

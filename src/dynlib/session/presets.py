@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class PresetShelf:
     def values(self, name: str) -> dict[str, Any]:
         """All values of a preset by name."""
         preset = self.get(name)
-        return {k: list(v) if len(v) > 1 else v[0] for k, v in (*preset.params, *preset.states)}
+        return _plain((*preset.params, *preset.states))
 
     def add(self, name: str, params: Mapping[str, Any], states: Mapping[str, Any], overwrite: bool) -> None:
         """Add a preset of checked values."""
@@ -75,15 +75,18 @@ class PresetShelf:
         if name in tables and not overwrite:
             raise ConfigError(f"{target} already has a preset {name!r}; pass overwrite=True to replace it")
         tables[name] = {
-            key: {k: list(v) if len(v) > 1 else v[0] for k, v in group}
-            for key, group in (("params", preset.params), ("states", preset.states))
-            if group
+            key: _plain(group) for key, group in (("params", preset.params), ("states", preset.states)) if group
         }
         lines = ["[__presets__]", f'schema = "{SCHEMA}"', ""]
         for entry, body in tables.items():
             for key, values in body.items():
                 lines += [f'["{entry}".{key}]', *(f'"{k}" = {v!r}' for k, v in values.items()), ""]
         target.write_text("\n".join(lines), "utf-8")
+
+
+def _plain(values: Iterable[tuple[str, tuple[float, ...]]]) -> dict[str, Any]:
+    """Values by name, as a file or an assignment writes them."""
+    return {name: list(numbers) if len(numbers) > 1 else numbers[0] for name, numbers in values}
 
 
 def _read_file(path: Path) -> dict[str, Any]:

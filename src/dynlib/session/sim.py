@@ -33,7 +33,7 @@ from dynlib.session.presets import PresetShelf
 from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_snapshot, state_from, write_snapshot
 from dynlib.session.snapshots import Snapshot
 from dynlib.spec.locations import ModelLike
-from dynlib.spec.model import Quantity
+from dynlib.spec.model import Quantity, spans
 from dynlib.status import Status
 
 _FAR = 2**62
@@ -121,12 +121,11 @@ class Sim:
     def config(self) -> dict[str, Any]:
         """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
         full = self._full
-        names = [name for name, _ in full.stepper.options]
         return {
             "model": full.model.name,
             "stepper": full.stepper.name,
             "dt": self._state.nominal_dt,
-            "options": dict(zip(names, self._state.config, strict=False)),
+            "options": dict(zip(full.stepper.option_names, self._state.config, strict=False)),
             "dtype": full.model.dtype,
             "math": full.kernel.math,
             "jit": full.kernel.jit,
@@ -277,7 +276,7 @@ class Sim:
         """The mark, with this run's overrides."""
         state, full = self._mark, self._full
         if options:
-            now = dict(zip((name for name, _ in full.stepper.options), state.config, strict=True))
+            now = dict(zip(full.stepper.option_names, state.config, strict=True))
             state = replace(state, config=full.stepper.configure(**{**now, **options}))
         if t0 is None and dt is None and ic is None and params is None:
             return state
@@ -356,7 +355,7 @@ class Sim:
         self, state: SessionState, task: Task, columns: tuple[str, ...], progress: Progress | None
     ) -> tuple[SessionState, Recording]:
         recording = self._new_recording(len(columns))
-        every = self._all_columns()
+        every = self._full.columns
         select = np.full(max(1, len(every)), -1, np.int64)
         where = {name: k for k, name in enumerate(every)}
         for k, name in enumerate(columns):
@@ -405,7 +404,7 @@ class Sim:
         self._view = None
 
     def _cfg_hash(self, state: SessionState) -> str:
-        names = [name for name, _ in self._full.stepper.options]
+        names = self._full.stepper.option_names
         text = json.dumps(
             [state.pins.stepper, repr(state.nominal_dt), dict(zip(names, map(repr, state.config), strict=True))]
         )
@@ -424,14 +423,10 @@ class Sim:
             raise ConfigError(f"a segment named {tag!r} exists already")
         return tag
 
-    def _all_columns(self) -> tuple[str, ...]:
-        model = self._full.model
-        return (*(e for q in model.states for e in q.element_names), *(a.name for a in model.aux))
-
     def _columns(self, wanted: Sequence[str] | None, resume: bool) -> tuple[str, ...]:
         if resume and self._selected is not None:
             return self._selected
-        every = self._all_columns()
+        every = self._full.columns
         if wanted is None:
             return every
         if isinstance(wanted, str):
@@ -641,8 +636,7 @@ class Sim:
         verdict = compare_pins(self._full.pins, meta.pins, accept)
         if not verdict.ok:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
-        options = tuple(option for option, _ in self._full.stepper.options)
-        state = state_from(path, meta, arrays, self._full.initial_state(), options)
+        state = state_from(path, meta, arrays, self._full.initial_state())
         self._state = self._mark = state
         self._clear_recording()
         return meta
@@ -674,12 +668,7 @@ def _plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
 
 
 def _by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    at = 0
-    for q in quantities:
-        result[q.name] = float(vector[at]) if q.size is None else vector[at : at + q.count]
-        at += q.count
-    return result
+    return {q.name: float(vector[span.start]) if q.size is None else vector[span] for q, span in spans(quantities)}
 
 
 def _merged(
@@ -694,12 +683,10 @@ def _merged(
         result[:] = values
     else:
         spots: dict[str, slice] = {}
-        at = 0
-        for q in quantities:
-            spots[q.name] = slice(at, at + q.count)
+        for q, span in spans(quantities):
+            spots[q.name] = span
             if q.size is not None:
-                spots |= {name: slice(at + i, at + i + 1) for i, name in enumerate(q.element_names)}
-            at += q.count
+                spots |= {name: slice(i, i + 1) for i, name in enumerate(q.element_names, span.start)}
         for name, value in given.items():
             if name not in spots:
                 raise UnknownNameError(kind, name, [q.name for q in quantities])

@@ -82,12 +82,12 @@ def write_snapshot(
     description: str,
     created: str,
 ) -> None:
-    """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""  # fmt: skip
+    """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
     arrays = {member_of(spot): _stored(state[spot.name]) for spot in state.layout.fields}
     for member, array in arrays.items():
         if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
             raise SnapshotError(f"the state holds a value that is not finite (in {member}) and cannot be saved")
-    option_names = tuple(option for option, _ in get_stepper(state.pins.stepper).options)
+    option_names = get_stepper(state.pins.stepper).option_names
     if option_names:
         arrays["stepper_config"] = np.array(state.config, "<f8")
     meta: dict[str, Any] = {
@@ -112,14 +112,7 @@ def write_snapshot(
 
 def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
     """The metadata of a snapshot file, after checking the whole file. Raises `SnapshotFileError`."""
-    return _read(Path(path))[0]
-
-
-def read_snapshot(
-    path: str | os.PathLike[str],
-) -> tuple[SnapshotMeta, dict[str, Array]]:
-    """Metadata and arrays of a whole, undamaged snapshot file. Raises `SnapshotFileError`."""
-    return _read(Path(path))
+    return read_snapshot(path)[0]
 
 
 def state_from(
@@ -127,13 +120,13 @@ def state_from(
     meta: SnapshotMeta,
     arrays: Mapping[str, Array],
     fresh: SessionState,
-    option_names: tuple[str, ...],
 ) -> SessionState:
     """The state in a file, checked field by field against `fresh`, a state of the active model.
 
     Raises `SnapshotFileError` naming the first field that does not fit; nothing is changed by then.
-    """  # fmt: skip
+    """
     layout: Layout = fresh.layout
+    option_names = get_stepper(fresh.pins.stepper).option_names
     wanted = {member_of(spot): spot for spot in layout.fields}
     expected = {*wanted, *(["stepper_config"] if option_names else [])}
     for name in sorted(expected ^ set(arrays)):
@@ -286,7 +279,9 @@ def _bad(path: str | os.PathLike[str], why: str) -> SnapshotFileError:
     return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {why}")
 
 
-def _read(path: Path) -> tuple[SnapshotMeta, dict[str, Array]]:
+def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[str, Array]]:
+    """Metadata and arrays of a whole, undamaged snapshot file. Raises `SnapshotFileError`."""
+    path = Path(source)
     try:
         size = path.stat().st_size
         if not path.is_file():

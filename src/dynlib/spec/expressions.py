@@ -30,45 +30,18 @@ EVENT_MACROS = {
 }
 """Event macros and their number of arguments; the first argument is a state."""
 
+C_FUNCTIONS = (
+    *("exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc"),
+)
+"""Functions of one argument that are those of the C library."""
+
 FUNCTIONS: dict[str, tuple[int, int]] = {
-    **dict.fromkeys(
-        [
-            "abs",
-            "round",
-            "exp",
-            "expm1",
-            "log",
-            "log2",
-            "log10",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "asinh",
-            "acosh",
-            "atanh",
-            "floor",
-            "ceil",
-            "trunc",
-            "erf",
-            "erfc",
-            "sign",
-            "heaviside",
-            "step",
-            "relu",
-        ],
-        (1, 1),
-    ),
-    **dict.fromkeys(["atan2", "hypot", "copysign", "pow"], (2, 2)),
-    **dict.fromkeys(["clip", "approx"], (3, 3)),
-    **dict.fromkeys(["min", "max"], (2, 64)),
+    **dict.fromkeys(("abs", "round", *C_FUNCTIONS, "sqrt", "floor", "ceil", "trunc"), (1, 1)),
+    **dict.fromkeys(("sign", "heaviside", "step", "relu"), (1, 1)),
+    **dict.fromkeys(("atan2", "hypot", "copysign", "pow"), (2, 2)),
+    **dict.fromkeys(("clip", "approx"), (3, 3)),
+    **dict.fromkeys(("min", "max"), (2, 64)),
 }
 """Functions of the language with the least and greatest number of arguments."""
 

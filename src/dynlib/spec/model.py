@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +30,14 @@ class Quantity:
         if self.size is None:
             return (self.name,)
         return tuple(f"{self.name}[{i}]" for i in range(self.size))
+
+
+def spans(quantities: Iterable[Quantity]) -> Iterator[tuple[Quantity, slice]]:
+    """Each quantity with the stretch it takes in the flat vector of all of them."""
+    at = 0
+    for q in quantities:
+        yield q, slice(at, at + q.count)
+        at += q.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,11 @@ class Model:
     def n_params(self) -> int:
         """Number of scalar components of the parameters."""
         return sum(q.count for q in self.params)
+
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether the model computes in float32."""
+        return self.dtype == "float32"
 
     def quantity(self, name: str) -> Quantity | None:
         """The state or parameter of that name."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from dynlib.errors import ExpressionError, Where, suggest
 from dynlib.spec.expressions import (
+    C_FUNCTIONS,
     EVENT_MACROS,
     FUNCTIONS,
     Binary,
@@ -171,15 +172,19 @@ class Resolver:
         def both(a: Node, b: Node) -> Node:
             return Logic("and", (a, b), pos=node.pos)
 
+        def up() -> Node:
+            return both(compare("<", was, limits[0]), compare(">=", x, limits[0]))
+
+        def down() -> Node:
+            return both(compare(">", was, limits[0]), compare("<=", x, limits[0]))
+
         match node.fn:
             case "cross_up":
-                return both(compare("<", was, limits[0]), compare(">=", x, limits[0]))
+                return up()
             case "cross_down":
-                return both(compare(">", was, limits[0]), compare("<=", x, limits[0]))
+                return down()
             case "cross_either":
-                up = both(compare("<", was, limits[0]), compare(">=", x, limits[0]))
-                down = both(compare(">", was, limits[0]), compare("<=", x, limits[0]))
-                return Logic("or", (up, down), pos=node.pos)
+                return Logic("or", (up(), down()), pos=node.pos)
             case "changed":
                 return compare("!=", x, was)
             case "increasing":
@@ -261,36 +266,7 @@ def resolve_text(text: str, scope: Scope, where: Where, *, events: bool = False,
 _PURE = {
     **{
         name: getattr(math, name)
-        for name in [
-            "exp",
-            "expm1",
-            "log",
-            "log2",
-            "log10",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "asinh",
-            "acosh",
-            "atanh",
-            "atan2",
-            "hypot",
-            "copysign",
-            "pow",
-            "erf",
-            "erfc",
-            "floor",
-            "ceil",
-            "trunc",
-        ]
+        for name in (*C_FUNCTIONS, "sqrt", "atan2", "hypot", "copysign", "pow", "floor", "ceil", "trunc")
     },
     "abs": abs,
     "min": min,

@@ -31,6 +31,11 @@ class StepperSpec:
     aliases: tuple[str, ...] = ()
     options: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names of the options, in the order of their values."""
+        return tuple(name for name, _ in self.options)
+
     def configure(self, **values: float) -> tuple[float, ...]:
         """Option values in their order, defaults filled in. Raises `ConfigError` for unknown or impossible ones."""
         known = dict(self.options)
