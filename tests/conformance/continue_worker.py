@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cases import full, horizon
+from conformance.cases import full, horizon
 
 from dynlib import Sim
 

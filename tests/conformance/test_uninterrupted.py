@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.cases import CASES, full, horizon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynlib import Buffers, Results, SessionState, Sim
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cases import CASES, full, horizon
 
 EXACT = settings(max_examples=25, deadline=None, derandomize=True)
 

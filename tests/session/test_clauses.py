@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,14 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from session.izhikevich import full, neuron
 
 import dynlib
 from dynlib import ConfigError, PinMismatchError, ResumeError, Sim, SnapshotError, SnapshotFileError, UnknownNameError
 from dynlib.session import full_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from izhikevich import full, neuron
 
 
 def test_1_1_initial_is_made_before_the_first_run() -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from session.izhikevich import full, neuron
 
 import dynlib
 from dynlib import ConfigError, ModelError, Sim, Status, UnknownNameError, build, ode_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from izhikevich import full, neuron
 
 
 def test_vectors_and_dicts_are_copies() -> None:
