@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -133,6 +134,22 @@ def unchanged(sim: Sim) -> Iterator[None]:
     yield
     assert standing(sim) == before
     assert sim._mark.same_bits(mark)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """What is inside must end in time; a hang becomes a failure. For interpreted kernels in the main thread."""
+
+    def late(number: int, frame: object) -> None:
+        raise AssertionError(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 # -- snapshot files taken apart and put together, independently of the library --------------------------------------

@@ -166,7 +166,8 @@ def state_from(
     if any(float(state[n][0]) < 0 for n in ("dt", "record_dt", "h") if n in layout):
         raise _bad(path, "a step size is negative")
     grid = float(state["record_dt"][0])
-    if grid > 0.0 and not abs(state.t - float(state["record_t0"][0])) / grid < 2**52:
+    reach = max(abs(state.t), abs(float(state["record_t0"][0])))
+    if grid > 0.0 and not reach / grid < 2**50:
         raise _bad(path, "the recording grid is finer than times can be told apart")
     same = (meta.t, meta.step, meta.time_shift, meta.nominal_dt)
     if same != (state.t, state.step, state.time_shift, state.nominal_dt):
@@ -220,6 +221,8 @@ def _pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
 
 def _write_atomically(path: Path, data: bytes) -> None:
     """Temporary file beside the target, fsync, rename, fsync of the folder; keeps the mode of a file it replaces."""
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     folder = path.parent
     if path.is_dir():
         raise SnapshotError(f"{path} is a folder; give the name of a file")
@@ -316,6 +319,7 @@ def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[st
 def _members(path: Path, data: bytes) -> dict[str, bytes]:
     """All members of the archive, uncompressed, each once and each within the file's own size."""
     found: dict[str, bytes] = {}
+    position = 0
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
@@ -329,6 +333,9 @@ def _members(path: Path, data: bytes) -> dict[str, bytes]:
                     or not (info.file_size == info.compress_size <= len(data))
                 ):
                     raise _bad(path, f"member {info.filename!r} is compressed, encrypted or longer than the file")
+                if info.header_offset != position:
+                    raise _bad(path, f"member {info.filename!r} does not follow the one before: members overlap")
+                position += len(info.FileHeader(zip64=False)) + info.file_size
                 if not _is_canonical(info, data):
                     raise _bad(path, f"truncated or damaged (the record of member {info.filename!r})")
                 found[info.filename] = archive.read(info)
