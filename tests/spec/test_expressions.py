@@ -26,11 +26,11 @@ from dynlib.spec.expressions import (
     canonical,
     parse,
 )
-from dynlib.spec.resolve import evaluate
+from dynlib.spec.resolve import Terms, evaluate
 
 
 def value(text: str, **names: float) -> float:
-    return evaluate(parse(text), names)
+    return evaluate(parse(text), names, Terms())
 
 
 # -- precedence and meaning ------------------------------------------------------------------------------------
@@ -240,9 +240,9 @@ def test_evaluation_agrees_with_python(text: str, x: float, y: float) -> None:
     expected = _python(text, names)
     if expected is None:
         with pytest.raises(ArithmeticError):
-            evaluate(parse(text), names)
+            evaluate(parse(text), names, Terms())
     else:
-        result = evaluate(parse(text), names)
+        result = evaluate(parse(text), names, Terms())
         assert result == expected or (math.isnan(result) and math.isnan(expected))
 
 

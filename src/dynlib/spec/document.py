@@ -11,13 +11,15 @@ from dynlib.errors import ExpressionError, ModelError, Where, suggest
 from dynlib.spec.expressions import (
     EVENT_MACROS,
     FUNCTIONS,
-    RESERVED,
+    MAX_TREE,
     Binary,
     Call,
     Item,
+    Lag,
     Name,
     Node,
     Num,
+    is_reserved,
     parse,
     parse_looped,
     walk,
@@ -34,7 +36,7 @@ from dynlib.spec.model import (
     Quantity,
     SimDefaults,
 )
-from dynlib.spec.resolve import Resolver, Scope, evaluate, resolve_text
+from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate, resolve_text
 
 MAX_COMPONENTS = 2_000_000
 TABLES = [
@@ -78,6 +80,7 @@ class _Reader:
         self.document, self.where = document, Where(source)
         self.source = source
         self.scope = Scope()
+        self.terms = Terms()
 
     # -- plain access ------------------------------------------------------------------------------------------
 
@@ -97,7 +100,7 @@ class _Reader:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, int | float):
-            return _spell(float(value), where)
+            return _spell(_float(value), where)
         if not isinstance(value, str):
             raise ModelError(f"must be an expression in quotes, not {value!r}", where)
         return value
@@ -106,19 +109,20 @@ class _Reader:
         """A finite number, given as such or as an expression of constants."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ModelError(f"must be a number or an expression of constants, not {value!r}", where)
-        result = self.constant(value, where, names or {}) if isinstance(value, str) else float(value)
+        result = self.constant(value, where, names or {}) if isinstance(value, str) else _float(value)
         if not math.isfinite(result):
             raise ModelError(f"must be finite, not {result}", where)
         return result
 
     def constant(self, text: str, where: Where, names: Mapping[str, float]) -> float:
         local = {name: (int(v), int(v)) for name, v in names.items()}
-        node = Resolver(self.scope, text, where, timed=False, local=local).resolve(parse(text, where))
+        scope = Scope(constants=self.scope.constants)
+        node = Resolver(scope, text, where, timed=False, local=local).resolve(parse(text, where))
         return self.value_of(node, text, where, names)
 
     def value_of(self, node: Node, text: str, where: Where, names: Mapping[str, float]) -> float:
         try:
-            return evaluate(node, names)
+            return evaluate(node, names, self.terms)
         except (ArithmeticError, ValueError) as problem:
             raise ExpressionError(
                 f"cannot be computed from constants alone ({problem})", text, node.pos, where
@@ -127,7 +131,7 @@ class _Reader:
     def fresh_name(self, name: str, where: Where, taken: Mapping[str, str]) -> str:
         if not _NAME.match(name):
             raise ModelError(f"{name!r} is not a name (letters, digits and _, starting with a letter)", where)
-        if name in RESERVED:
+        if is_reserved(name):
             raise ModelError(f"{name!r} is a word of the language and cannot be redefined", where)
         if name in taken:
             raise ModelError(f"{name!r} is already defined in [{taken[name]}]", where)
@@ -222,7 +226,7 @@ class _Reader:
         if sized := _SIZED.match(key):
             name = sized[1]
             number = self.constant(sized[2], where, {})
-            if number != int(number) or not 1 <= number <= MAX_COMPONENTS:
+            if not 1 <= number <= MAX_COMPONENTS or number != int(number):
                 raise ModelError(f"the size must be a whole number from 1 to {MAX_COMPONENTS}, not {number:g}", where)
             size = int(number)
         taken[self.fresh_name(name, where, taken)] = table
@@ -290,6 +294,8 @@ class _Reader:
                 body = {"rhs": body}
             self.keys(body, ("rhs", "expr"), at)
             inverse = self.system(body, "equations.inverse", kind, states)
+            if any(isinstance(node, Lag) for e in inverse for node in walk(e.expr)):
+                raise ModelError("an inverse goes back in time and cannot use lags", at)
         return rhs, inverse, self.jacobian(table, states)
 
     def jacobian(self, table: Mapping[str, Any], states: Mapping[str, Quantity]) -> tuple[tuple[Node, ...], ...]:
@@ -297,6 +303,8 @@ class _Reader:
             return ()
         at = self.where.at(table="equations.jacobian", key="expr")
         body = table["jacobian"]
+        if isinstance(body, Mapping):
+            self.keys(body, ("expr", "rows"), at.at(key=""))
         rows = body.get("expr", body.get("rows")) if isinstance(body, Mapping) else None
         n = sum(q.count for q in states.values())
         if not isinstance(rows, list) or len(rows) != n or any(not isinstance(r, list) or len(r) != n for r in rows):
@@ -388,8 +396,10 @@ class _Reader:
                 raise ModelError(
                     f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where
                 )
-            if match["per"]:
-                name = derivative or name
+            if match["per"] and match["name"]:
+                if derivative is None:
+                    raise ModelError(f"{left.strip()!r} is not a derivative; write d{name}/dt", where)
+                name = derivative
             derivative = None
         if derivative in states and name in states:
             raise ModelError(
@@ -415,7 +425,7 @@ class _Reader:
         where = self.where.at(table=f"functions.{name}")
         args = self.names(body.get("args", []), where.at(key="args"))
         for arg in args:
-            if not _NAME.match(arg) or arg in RESERVED:
+            if not _NAME.match(arg) or is_reserved(arg):
                 raise ModelError(f"{arg!r} cannot name an argument", where.at(key="args"))
         text = self.text(body.get("expr"), where.at(key="expr"))
         node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).resolve(
@@ -430,20 +440,24 @@ class _Reader:
         if not isinstance(body, Mapping):
             raise ModelError("must be a table with cond", where)
         self.keys(body, ("phase", "cond", "action", "log", "tags"), where)
-        phase = body.get("phase", "post")
-        if phase not in _PHASES:
-            raise ModelError(f"must be 'pre', 'post' or 'both', not {phase!r}", where.at(key="phase"))
+        phases = self.phases(body, where)
         if "cond" not in body:
             raise ModelError("an event needs a condition", where.at(key="cond"))
         log = self.names(body.get("log", []), where.at(key="log"))
         return Event(
             name,
-            _PHASES[phase],
+            phases,
             self.expression(body["cond"], where.at(key="cond"), events=True),
             tuple(self.actions(body.get("action", ""), where.at(key="action"))),
             tuple((label, self.expression(label, where.at(key="log"))) for label in log),
             self.names(body.get("tags", []), where.at(key="tags")),
         )
+
+    def phases(self, body: Mapping[str, Any], where: Where) -> tuple[str, ...]:
+        phase = body.get("phase", "post")
+        if not isinstance(phase, str) or phase not in _PHASES:
+            raise ModelError(f"must be 'pre', 'post' or 'both', not {phase!r}", where.at(key="phase"))
+        return _PHASES[phase]
 
     def actions(self, value: object, where: Where) -> Iterable[Action]:
         if isinstance(value, Mapping):
@@ -456,11 +470,12 @@ class _Reader:
             return
         if not isinstance(value, str):
             raise ModelError("must be text such as 'v = c; u = u + d'", where)
-        for _, line in _lines(value.replace(";", "\n")):
-            match = _ASSIGN.match(line)
-            if match is None:
-                raise ModelError(f"{line.strip()!r} is not an assignment such as 'v = c'", where)
-            yield self.action(match["name"], match["index"], match["op"] or "", line[match.end() :], where)
+        for _, line in _lines(value):
+            for part in filter(str.strip, line.split(";")):
+                match = _ASSIGN.match(part)
+                if match is None:
+                    raise ModelError(f"{part.strip()!r} is not an assignment such as 'v = c'", where)
+                yield self.action(match["name"], match["index"], match["op"] or "", part[match.end() :], where)
 
     def action(self, target: str, index_text: str | None, op: str, text: str, where: Where) -> Action:
         scope = self.scope
@@ -469,7 +484,7 @@ class _Reader:
             raise ModelError(
                 f"an action can set states and parameters; {target!r} is neither{suggest(target, known)}", where
             )
-        expr = Resolver(scope, text, where).resolve(parse(text, where))
+        expr = parse(text, where)
         index: Node | None = None
         if index_text is not None:
             item = Resolver(scope, index_text, where).resolve(Item(target, parse(index_text, where)))
@@ -479,7 +494,7 @@ class _Reader:
         if op:
             current: Node = Name(target) if index is None else Item(target, index)
             expr = Binary(op, current, expr)
-        return Action(target, index, expr)
+        return Action(target, index, Resolver(scope, text, where).resolve(expr))
 
     def preset(self, name: str, body: object, states: tuple[Quantity, ...], params: tuple[Quantity, ...]) -> Preset:
         return read_preset(name, body, states, params, self.where.at(table=f"presets.{name}"))
@@ -501,9 +516,13 @@ class _Reader:
         if isinstance(stop, Mapping):
             at = where.at(table="sim.stop")
             self.keys(stop, ("cond", "phase"), at)
-            if stop.get("phase", "post") not in _PHASES:
-                raise ModelError(f"must be 'pre', 'post' or 'both', not {stop['phase']!r}", at.at(key="phase"))
-            stop = stop.get("cond")
+            if self.phases(stop, at) != ("post",):
+                raise ModelError(
+                    "a stop condition is asked at the end of each step; leave phase out", at.at(key="phase")
+                )
+            if "cond" not in stop:
+                raise ModelError("a stop needs a condition, cond", at)
+            stop = stop["cond"]
         record = table.pop("record", True)
         if not isinstance(record, bool):
             raise ModelError(f"must be true or false, not {record!r}", where.at(key="record"))
@@ -511,8 +530,8 @@ class _Reader:
         if stepper is not None and not isinstance(stepper, str):
             raise ModelError(f"must be the name of a stepper, not {stepper!r}", where.at(key="stepper"))
         t0, t_end, dt, steps = number("t0"), number("t_end"), number("dt", 0.0), number("max_steps", 0.0)
-        for key in [k for k, v in table.items() if isinstance(v, str)]:
-            table.pop(key)
+        if steps is not None and steps != int(steps):
+            raise ModelError(f"must be a whole number of steps, not {steps:g}", where.at(key="max_steps"))
         return SimDefaults(
             t0=t0 or 0.0,
             t_end=t_end,
@@ -530,20 +549,24 @@ class _Reader:
             a.name: (a.expr, self.where.at(table="aux", key=a.name)) for a in model.aux
         }
         uses |= {f.name: (f.expr, self.where.at(table=f"functions.{f.name}", key="expr")) for f in model.functions}
-        done: set[str] = set()
+        heights: dict[str, int] = {}
 
-        def visit(name: str, path: tuple[str, ...]) -> None:
-            if name in done:
-                return
+        def visit(name: str, path: tuple[str, ...]) -> int:
+            if name in heights:
+                return heights[name]
             expr, where = uses[name]
             if name in path:
                 raise ModelError(f"{' → '.join((*path[path.index(name) :], name))} refers to itself", where)
             local = next((f.args for f in model.functions if f.name == name), ())
-            for node in walk(expr):
-                used = node.id if isinstance(node, Name) else node.fn if isinstance(node, Call) else None
-                if used in uses and used is not None and used not in local:
-                    visit(used, (*path, name))
-            done.add(name)
+            used = {node.id for node in walk(expr) if isinstance(node, Name) and node.id not in local}
+            used |= {node.fn for node in walk(expr) if isinstance(node, Call)}
+            height = len(path)
+            if height <= MAX_TREE:
+                height = 1 + max((visit(other, (*path, name)) for other in uses if other in used), default=0)
+            if height > MAX_TREE:
+                raise ModelError(f"needs a chain of more than {MAX_TREE} aux variables and functions", where)
+            heights[name] = height
+            return height
 
         for name in uses:
             visit(name, ())
@@ -576,9 +599,10 @@ def read_preset(
                 isinstance(v, bool) or not isinstance(v, int | float) for v in entries
             ):
                 raise ModelError(f"must be {sizes[item].count} number(s), not {value!r}", at)
-            if not all(math.isfinite(v) for v in entries):
+            numbers = tuple(_float(v) for v in entries)
+            if not all(math.isfinite(v) for v in numbers):
                 raise ModelError("must be finite", at)
-            found.append((item, tuple(float(v) for v in entries)))
+            found.append((item, numbers))
         return tuple(found)
 
     return Preset(name, values("params", params), values("states", states))
@@ -605,8 +629,8 @@ def _lines(block: str) -> Iterable[tuple[int, str]]:
 
 def _elements(index: Node, loop: Loop | None, resolver: Resolver, q: Quantity, where: Where) -> range:
     """The elements an equation defines. The index is a constant, or the loop index plus or minus a constant."""
+    low, high = resolver.interval(index)
     if loop is None:
-        low, high = resolver.interval(index)
         elements = range(low, high + 1)
     else:
         match index:
@@ -629,6 +653,14 @@ def _elements(index: Node, loop: Loop | None, resolver: Resolver, q: Quantity, w
 def _example(kind: str, states: Mapping[str, Quantity]) -> str:
     first = next(iter(states))
     return f"d{first} = …" if kind == "ode" else f"{first} = …"
+
+
+def _float(value: float) -> float:
+    """A whole number of TOML has any length; one that is too large for a float is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _spell(value: float, where: Where) -> str:

@@ -46,6 +46,7 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 """Functions of the language with the least and greatest number of arguments."""
 
 RESERVED = frozenset({"t", "and", "or", "not", "if", "else", "for", "in", "range", "sum", "prod", "true", "false"})
+_TRUTH = {"true": True, "false": False}
 _BUILTIN_CONSTANTS = {"pi": 3.141592653589793, "e": 2.718281828459045, "tau": 6.283185307179586}
 
 
@@ -311,8 +312,8 @@ class _Parser:
             self.expect(")")
             return node
         if token.kind == "name":
-            if token.text.lower() in ("true", "false"):
-                return Bool(token.text.lower() == "true", pos=token.pos)
+            if token.text.lower() in _TRUTH:
+                return Bool(_TRUTH[token.text.lower()], pos=token.pos)
             if token.text in ("sum", "prod"):
                 return self.reduction(token)
             if token.text in RESERVED and token.text != "t":
@@ -354,7 +355,7 @@ class _Parser:
         """`for i in range(a, b, c)`."""
         self.expect("for")
         var = self.take()
-        if var.kind != "name" or var.text in RESERVED:
+        if var.kind != "name" or is_reserved(var.text):
             raise self.fail("expected the name of a loop index after 'for'", var.pos)
         self.expect("in")
         self.expect("range")
@@ -435,6 +436,11 @@ def rebuild(node: Node, change: Callable[[Node], Node]) -> Node:
             value = tuple(change(part) for part in value)
         values[f.name] = value
     return type(node)(**values)  # type: ignore[arg-type]
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a name is a word of the language (`true` and `false` however they are spelled)."""
+    return name in RESERVED or name.lower() in _TRUTH
 
 
 def builtin_constant(name: str) -> float | None:

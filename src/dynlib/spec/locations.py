@@ -74,17 +74,23 @@ def read_document(location: str) -> tuple[dict[str, Any], str]:
         raise ModelError(
             "not a model location: expected a path to a .toml file, 'builtin://…' or 'inline:…'", Where(location[:60])
         )
-    path = Path(location).expanduser()
+    try:
+        return _parse(_read(Path(location).expanduser(), location), location), location
+    except UnicodeDecodeError as problem:
+        raise ModelError(f"cannot be read as text ({problem})", Where(location)) from None
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise ModelError(f"cannot be read ({problem})"[:200], Where(location[:60])) from None
+
+
+def _read(path: Path, location: str) -> str:
     if path.is_dir() or not path.exists():
         near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise ModelError(f"no such model file{suggest(location, near) if near else ''}", Where(location))
+    if not path.is_file():
+        raise ModelError("not a regular file", Where(location))
     if path.stat().st_size > MAX_FILE:
         raise ModelError(f"file larger than {MAX_FILE // 2**20} MiB", Where(location))
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ModelError(f"cannot be read as text ({problem})", Where(location)) from None
-    return _parse(text, location), location
+    return path.read_text("utf-8")
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         raise ModelError(f"text larger than {MAX_FILE // 2**20} MiB", Where(source))
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except ValueError as problem:  # not TOML, or a number with thousands of digits
         raise ModelError(f"not valid TOML: {problem}", Where(source)) from None
     except RecursionError:
         raise ModelError("not valid TOML: nested too deeply", Where(source)) from None

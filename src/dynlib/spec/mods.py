@@ -48,10 +48,12 @@ def apply_mods(
             if key not in (*VERBS, *_HEAD):
                 raise ModelError(f"unknown key {key!r}{suggest(key, (*VERBS, *_HEAD))}", at)
         group = mod.get("group")
+        if group is not None and not isinstance(group, str):
+            raise ModelError(f"must be a text, not {group!r}", at.at(key="group"))
         if group is not None:
             if group in exclusive and (mod.get("exclusive") or exclusive[group].endswith("!")):
                 raise ModelError(f"cannot join mod {exclusive[group].rstrip('!')!r}: group {group!r} is exclusive", at)
-            exclusive[str(group)] = name + ("!" if mod.get("exclusive") else "")
+            exclusive[group] = name + ("!" if mod.get("exclusive") else "")
         for verb, tables in VERBS.items():
             _apply(result, verb, mod.get(verb, {}), tables, at.at(table=f"mods.{name}.{verb}"))
     return result
@@ -66,6 +68,8 @@ def _apply(document: dict[str, Any], verb: str, edits: Any, tables: tuple[str, .
         if not isinstance(body, Mapping):
             raise ModelError("must be a table", where.at(key=table))
         target = document.setdefault(table, {})
+        if not isinstance(target, dict):
+            raise ModelError("must be a table", Where(where.file, table))
         if verb == "remove":
             names = body.get("names")
             if set(body) != {"names"} or not isinstance(names, list):
@@ -83,5 +87,5 @@ def _apply(document: dict[str, Any], verb: str, edits: Any, tables: tuple[str, .
 
 
 def _must_exist(target: Mapping[str, Any], name: object, table: str, where: Where) -> None:
-    if name not in target:
+    if not isinstance(name, str) or name not in target:
         raise ModelError(f"{name!r} does not exist in [{table}]{suggest(str(name), target)}", where.at(key=table))

@@ -31,6 +31,7 @@ from dynlib.spec.expressions import (
 )
 
 MAX_LAG = 1000
+MAX_TERMS = 1_000_000
 _INT_LIMIT = 2**53
 Interval = tuple[int, int]
 
@@ -79,7 +80,7 @@ class Resolver:
                 return self._reduce(node)
         resolved = rebuild(node, self.resolve)
         if isinstance(resolved, Binary) and resolved.op in ("/", "//", "%") and _is_zero(resolved.right):
-            raise self.fail(f"division by {evaluate(resolved.right, {}):g}", node)
+            raise self.fail("division by 0", node)
         return resolved
 
     def _name(self, node: Name) -> Node:
@@ -253,7 +254,7 @@ def _is_zero(node: Node) -> bool:
     if any(isinstance(part, (Name, Item, Call, Lag, Reduce)) for part in walk(node)):
         return False
     try:
-        return evaluate(node, {}) == 0
+        return evaluate(node, {}, Terms()) == 0
     except ArithmeticError:
         return False
 
@@ -281,11 +282,23 @@ _PURE = {
 }
 
 
-def evaluate(node: Node, names: Mapping[str, float]) -> float:
+@dataclass
+class Terms:
+    """How many terms the sums and products of one document may still have while its values are computed."""
+
+    left: int = MAX_TERMS
+
+    def spend(self, count: int) -> None:
+        if count > self.left:
+            raise ArithmeticError(f"its sums have more than {MAX_TERMS} terms")
+        self.left -= count
+
+
+def evaluate(node: Node, names: Mapping[str, float], terms: Terms) -> float:
     """The value of a resolved expression of constants and loop indices; for sizes and initial values only."""
 
     def value(part: Node) -> float:
-        return evaluate(part, names)
+        return evaluate(part, names, terms)
 
     match node:
         case Num(value=number):
@@ -311,10 +324,12 @@ def evaluate(node: Node, names: Mapping[str, float]) -> float:
             return float(_PURE[fn](*(value(part) for part in args)))
         case Reduce(kind=kind, body=body, var=var, start=start, stop=stop, step=step, cond=cond):
             total = 0.0 if kind == "sum" else 1.0
-            for i in range(int(value(start)), int(value(stop)), int(value(step))):
+            indices = range(int(value(start)), int(value(stop)), int(value(step)))
+            terms.spend(len(indices))
+            for i in indices:
                 inner = {**names, var: float(i)}
-                if cond is None or evaluate(cond, inner):
-                    part = evaluate(body, inner)
+                if cond is None or evaluate(cond, inner, terms):
+                    part = evaluate(body, inner, terms)
                     total = total + part if kind == "sum" else total * part
             return total
     raise ArithmeticError("not a constant expression")
