@@ -109,6 +109,8 @@ class ResultsView:
     def __getitem__(self, name: list[str]) -> Array: ...
     def __getitem__(self, name: str | list[str]) -> Array:
         if isinstance(name, list):
+            if not name:
+                raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"))
             return np.column_stack([self[part] for part in name])
         if name in ("t", "step") and name not in self._groups:
             return self.t if name == "t" else self.step
@@ -171,11 +173,11 @@ class ResultsView:
         """A table with the times as index and one column per recorded column. Needs pandas."""
         pd = _pandas()
         frame = pd.DataFrame(self.raw.data, columns=list(self.columns), index=pd.Index(self.t, name="t"))
-        frame.insert(0, "step", self.step)
+        frame.insert(0, "step", self.step, allow_duplicates=True)
         labels = np.empty(len(self), dtype=object)
         for s in self.segments:
             labels[slice(*s.rows)] = s.name
-        frame.insert(1, "segment", labels)
+        frame.insert(1, "segment", labels, allow_duplicates=True)
         return frame
 
     def _facts(self) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,7 @@ class Sim:
         self._full = model if isinstance(model, FullModel) else build(model)
         self._buffers = buffers or Buffers()
         self._state = self._mark = self._full.initial_state()
+        self._state_model = self._full.model  # whose names the state goes by, until another model takes over
         self._snapshots: dict[str, Snapshot] = {}
         self._presets = PresetShelf(self._full.model)
         self._clear_recording()
@@ -77,7 +78,11 @@ class Sim:
 
     @property
     def full_model(self) -> FullModel:
-        """The model with its kernel. Setting another keeps snapshots; the state is kept only if it fits."""
+        """The model with its kernel. Setting another keeps state, results and snapshots.
+
+        If the state does not fit the other model it cannot be resumed, and a fresh run starts from that model's
+        initial state.
+        """
         return self._full
 
     @full_model.setter
@@ -112,20 +117,21 @@ class Sim:
 
     def state_dict(self) -> dict[str, Any]:
         """The current state by name: a float, or an array of shape (N,) for an array state."""
-        return _by_name(self._full.model.states, self.state_vector())
+        return _by_name(self._state_model.states, self.state_vector())
 
     def param_dict(self) -> dict[str, Any]:
         """The current parameters by name."""
-        return _by_name(self._full.model.params, self.param_vector())
+        return _by_name(self._state_model.params, self.param_vector())
 
     def config(self) -> dict[str, Any]:
         """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
         full = self._full
+        state = self._state if self.can_resume()[0] else self._mark
         return {
             "model": full.model.name,
             "stepper": full.stepper.name,
-            "dt": self._state.nominal_dt,
-            "options": dict(zip(full.stepper.option_names, self._state.config, strict=False)),
+            "dt": state.nominal_dt,
+            "options": dict(zip(full.stepper.option_names, state.config, strict=True)),
             "dtype": full.model.dtype,
             "math": full.kernel.math,
             "jit": full.kernel.jit,
@@ -192,14 +198,21 @@ class Sim:
         Raises `ConfigError`, and `ResumeError` where a run cannot continue.
         """
         began = time.perf_counter()
+        if record is not None and not isinstance(record, bool | np.bool_):
+            raise ConfigError(f"record must be True or False, not {record!r}")
+        if not isinstance(progress, bool) and not callable(progress):
+            raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {progress!r}")
         self._check_arguments(
             resume, dict(ic=ic, params=params, t0=t0, dt=dt, transient=transient or None), record_vars, options
         )
         state = self._state if resume else self._start(t0, dt, ic, params, options)
         recording = self._full.model.sim.record if record is None else record
+        if T is None and N is None:
+            T, N = self._usual_length()
         horizon, n_limit, limit_status = self._horizon(T, N, state, resume, transient, max_steps)
         columns = self._columns(record_vars, resume)
         tag = self._segment_name(tag, resume)
+        self._check_recorder(state, horizon, record_interval, record_dt)
         report = progress_line() if progress is True else progress or None
         if "initial" not in self._snapshots:
             self._snapshots["initial"] = Snapshot("initial", self._mark, "before the first run")
@@ -228,7 +241,7 @@ class Sim:
             self._clear_recording()
         if recording:
             self._append(blocks, columns, tag, resume, first, after)
-        self._state = after
+        self._state, self._state_model = after, self._full.model
         outcome = RunOutcome(
             after.status,
             after.t,
@@ -249,7 +262,7 @@ class Sim:
         self, resume: bool, overrides: dict[str, Any], record_vars: Sequence[str] | None, options: Mapping[str, float]
     ) -> None:
         transient = overrides["transient"]
-        if transient is not None and not 0.0 <= transient < math.inf:
+        if transient is not None and not (_is_number(transient) and 0.0 <= transient < math.inf):
             raise ConfigError(f"transient must be a time span, not {transient!r}")
         if not resume:
             return
@@ -280,7 +293,7 @@ class Sim:
             state = replace(state, config=full.stepper.configure(**{**now, **options}))
         if t0 is None and dt is None and ic is None and params is None:
             return state
-        if t0 is not None and not math.isfinite(t0):
+        if t0 is not None and not (_is_number(t0) and math.isfinite(t0)):
             raise ConfigError(f"t0 must be finite, not {t0!r}")
         return state.restarted(
             y=None if ic is None else _merged(full.model.states, state["y"], ic, "state"),
@@ -290,24 +303,26 @@ class Sim:
             new_past=ic is not None,
         )
 
+    def _usual_length(self) -> tuple[float | None, int | None]:
+        """T or N as the model file has them; a map may give `max_steps` alone."""
+        model = self._full.model
+        if model.kind == "map" and model.sim.t_end is None:
+            return None, model.sim.max_steps
+        return model.sim.t_end, None
+
     def _horizon(
         self, T: float | None, N: int | None, state: SessionState, resume: bool, transient: float, max_steps: int | None
     ) -> tuple[float, int, Status]:
-        sim = self._full.model.sim
         if T is not None and N is not None:
             raise ConfigError("give T (absolute end time) or N (number of steps), not both")
         if N is not None:
             return math.inf, state.step + _whole("N", N), Status.DONE
-        limit = sim.max_steps if max_steps is None else max_steps
+        limit = self._full.model.sim.max_steps if max_steps is None else max_steps
         if limit is not None:
             limit = _whole("max_steps", limit)
         if T is None:
-            T = sim.t_end
-            if T is None and self._full.model.kind == "map" and sim.max_steps is not None:
-                return math.inf, state.step + sim.max_steps, Status.DONE
-            if T is None:
-                raise ConfigError("give T=, the absolute end time: the model has no t_end of its own")
-        if isinstance(T, bool) or not isinstance(T, int | float | np.number) or not math.isfinite(T):
+            raise ConfigError("give T=, the absolute end time: the model has no t_end of its own")
+        if not (_is_number(T) and math.isfinite(T)):
             raise ConfigError(f"T must be a finite number, not {T!r}")
         start = state.t + transient
         if start + TIME_TOLERANCE * abs(start) >= T:
@@ -319,16 +334,21 @@ class Sim:
             )
         return float(T), _FAR if limit is None else state.step + int(limit), Status.MAX_STEPS
 
-    def _with_recorder(
-        self, state: SessionState, recording: bool, interval: int | None, grid: float | None, resume: bool
-    ) -> SessionState:
-        """The state with its recorder set: where the count of steps or the grid of times begins, and its spacing."""
+    def _check_recorder(self, state: SessionState, horizon: float, interval: int | None, grid: float | None) -> None:
         if interval is not None and grid is not None:
             raise ConfigError("give record_interval or record_dt, not both")
         if interval is not None:
             _whole("record_interval", interval)
         if grid is not None:
             checked_dt(grid)
+            reach = max(abs(state.t), abs(horizon) if math.isfinite(horizon) else 0.0)
+            if grid <= TIME_TOLERANCE * reach:
+                raise ConfigError(f"record_dt = {grid:g} is finer than times near {reach:g} can be told apart")
+
+    def _with_recorder(
+        self, state: SessionState, recording: bool, interval: int | None, grid: float | None, resume: bool
+    ) -> SessionState:
+        """The state with its recorder set: where the count of steps or the grid of times begins, and its spacing."""
         running = int(state["record_interval"][0]) > 0 or float(state["record_dt"][0]) > 0.0
         if not recording or (resume and running and interval is None and grid is None):
             return state
@@ -371,6 +391,7 @@ class Sim:
 
     def _clear_recording(self) -> None:
         self._selected: tuple[str, ...] | None = None
+        self._recorded_model = self._full.model
         self._segments: list[Segment] = []
         self._blocks = self._new_recording(0)
         self._rows = self._entries = 0
@@ -429,8 +450,8 @@ class Sim:
         every = self._full.columns
         if wanted is None:
             return every
-        if isinstance(wanted, str):
-            raise ConfigError(f"record_vars must be a list of names, such as [{wanted!r}]")
+        if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+            raise ConfigError(f"record_vars must be a list of names, such as [{every[0]!r}], not {wanted!r}")
         model = self._full.model
         arrays = {q.name: q.element_names for q in model.states if q.size is not None}
         chosen: dict[str, None] = {}
@@ -450,7 +471,7 @@ class Sim:
     def results(self) -> ResultsView:
         """Everything recorded since the last fresh run, by name."""
         if self._view is None:
-            blocks, model = self._blocks, self._full.model
+            blocks, model = self._blocks, self._recorded_model
             samples = join(blocks.samples, blocks.sample_block(0))
             entries = join(blocks.events, blocks.event_block(0))
             blocks.samples = [samples] if len(samples[0]) else []
@@ -596,6 +617,7 @@ class Sim:
         if not verdict.ok:
             raise PinMismatchError(f"snapshot {name!r} does not fit this session: {verdict.reason()}")
         self._state = self._mark = chosen.state
+        self._state_model = self._full.model
         self._clear_recording()
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -638,6 +660,7 @@ class Sim:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
         state = state_from(path, meta, arrays, self._full.initial_state())
         self._state = self._mark = state
+        self._state_model = self._full.model
         self._clear_recording()
         return meta
 
@@ -667,6 +690,10 @@ def _plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
     return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 def _by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:
     return {q.name: float(vector[span.start]) if q.size is None else vector[span] for q, span in spans(quantities)}
 
@@ -677,7 +704,10 @@ def _merged(
     """A copy of the vector with some values replaced by name, or all by position."""
     result = vector.copy()
     if not isinstance(given, Mapping):
-        values = np.asarray(given, dtype=np.float64)
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ConfigError(f"expected {result.size} {kind} value(s), not {given!r}") from None
         if values.shape != result.shape:
             raise ConfigError(f"expected {result.size} {kind} value(s), got shape {values.shape}")
         result[:] = values
