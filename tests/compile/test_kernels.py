@@ -6,12 +6,15 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dynlib import Sim, build, load_model, map_model, ode_model
+import dynlib
+from dynlib import Model, Sim, build, load_model, map_model, ode_model
 from dynlib.spec.expressions import FUNCTIONS
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -208,3 +211,67 @@ def test_tracebacks_point_into_the_generated_file() -> None:
     assert sys.modules[kernel.module.__name__] is kernel.module
     assert kernel.function.__code__.co_filename == str(kernel.path)
     assert math.isclose(kernel.module.rhs(0.0, 1.0, 1.0, 1.0, 10.0, 28.0, 8 / 3)[1], 26.0)
+
+
+def both(model: Model) -> list[bytes]:
+    """The recorded samples and events of a run, interpreted and compiled."""
+    found = []
+    for jit in (False, True):
+        sim = dynlib.setup(model, stepper="rk4", dt=0.01, jit=jit)
+        sim.run(T=1.0)
+        raw = sim.raw_results()
+        found.append(raw.data.tobytes() + raw.log.values.tobytes())
+    return found
+
+
+def test_a_long_chain_of_aux_variables_is_computed_once_and_compiles() -> None:
+    """Each is one line, however many others use it: 2**150 evaluations would not end."""
+    aux = {f"p{k}": f"0.5*(p{k + 1} + p{k + 1})" for k in range(150)} | {"p150": "x"}
+    model = dynlib.ode_model("chain", states={"x": 1.0}, equations={"x": "-p0"}, aux=aux)
+    source = dynlib.build(model, stepper="rk4", jit=False).kernel.source
+    assert source.count("p7 = ") == 2, "once in the right-hand side, once where samples are written"
+    interpreted, compiled = both(model)
+    assert interpreted == compiled
+    sim = dynlib.setup(model, stepper="rk4", dt=0.01, jit=False)
+    sim.run(T=1.0)
+    assert sim.state_dict()["x"] == pytest.approx(math.exp(-1.0), rel=1e-9)
+
+
+def test_aux_variables_follow_the_actions_of_an_event() -> None:
+    """An action reads what the actions before it have set, also through aux variables; a log reads what was."""
+    model = dynlib.ode_model(
+        "events",
+        states={"x": 1.0, "y": 0.0},
+        equations={"x": "-1", "y": "0"},
+        aux={"double": "2*x", "more": "double + 1"},
+        events={"e": {"cond": "more < 1.5", "action": "x = 10; y = more; x = double", "log": ["more", "double"]}},
+    )
+    sim = dynlib.setup(model, stepper="euler", dt=0.125, jit=False)
+    sim.run(N=7)
+    assert sim.state_dict() == {"x": 20.0, "y": 21.0}
+    assert (sim.results().event("e")["more"].tolist(), sim.results().event("e")["double"].tolist()) == ([1.25], [0.25])
+    interpreted, compiled = both(model)
+    assert interpreted == compiled
+
+
+@pytest.mark.parametrize(
+    ("functions", "aux", "rhs"),
+    [
+        ({"f": {"args": ["x"], "expr": "g() + x"}, "g": {"args": [], "expr": "x"}}, {}, lambda x: x + 2),
+        ({"f": {"args": ["a"], "expr": "p*a"}}, {"p": "a*x"}, lambda x: 3 * x * 2),
+        ({"f": {"args": ["p"], "expr": "g() + p"}, "g": {"args": [], "expr": "p"}}, {"p": "x"}, lambda x: x + 2),
+        ({"f": {"args": ["x", "arg_x"], "expr": "x*arg_x + g()"}, "g": {"args": [], "expr": "x"}}, {}, None),
+    ],
+)
+def test_an_argument_hides_a_quantity_only_inside_its_function(
+    functions: dict[str, Any], aux: dict[str, str], rhs: Callable[[float], float] | None
+) -> None:
+    call = "f(2)" if rhs is not None else "f(2, 3)"
+    model = dynlib.ode_model(
+        "args", states={"x": 0.5}, params={"a": 3.0}, equations={"x": call}, functions=functions, aux=aux
+    )
+    sim = dynlib.setup(model, stepper="euler", dt=1.0, jit=False)
+    sim.run(N=1)
+    assert sim.state_dict()["x"] == 0.5 + (6.5 if rhs is None else rhs(0.5))
+    interpreted, compiled = both(model)
+    assert interpreted == compiled

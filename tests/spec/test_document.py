@@ -310,6 +310,18 @@ def test_an_argument_named_like_an_aux_variable_is_no_recursion() -> None:
     assert [a.name for a in load(**tables).aux] == ["p"]
 
 
+def test_functions_that_call_one_another_have_a_limit() -> None:
+    functions = {f"f{k}": {"args": ["z"], "expr": f"f{k + 1}(z)"} for k in range(20)}
+    last = {"f20": {"args": ["z"], "expr": "z"}}
+    with pytest.raises(ModelError, match=r"\[functions.f0\] expr: needs more than 20 functions that call one another"):
+        load(functions=functions | last)
+    assert len(load(functions={k: v for k, v in functions.items() if k != "f0"} | last).functions) == 20
+
+
+def test_a_loop_index_is_no_name_of_the_model() -> None:
+    fails(base(aux={"p": "sum(x for x in range(3))"}), "[aux] p", "loop index 'x' is the name of something else")
+
+
 def test_a_long_chain_of_aux_variables_is_refused() -> None:
     aux = {f"p{k}": f"p{k + 1} + 1" for k in range(1500)} | {"p1500": "x"}
     with pytest.raises(ModelError, match="a chain of more than 200 aux variables"):

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from dynlib.compile.layout import Layout
 from dynlib.compile.writer import Needs, Writer, literal, needs_of
-from dynlib.spec.expressions import Name, Node, walk
-from dynlib.spec.model import Equation, Model, spans
+from dynlib.spec.expressions import Name
+from dynlib.spec.model import Equation, Function, Model, spans
 
 SCALAR_LIMIT = 40
 """Most scalar states that are written out by name; above, and with array states, code uses arrays."""
@@ -155,28 +155,33 @@ class Form:
     # -- module-level functions --------------------------------------------------------------------------------
 
     def functions(self, used: set[str]) -> list[str]:
-        """The model's functions, aux variables, right-hand side and the sample writer, as text."""
-        model, lines = self.model, []
-        for function in model.functions:
-            lines += self._function(f"fn_{function.name}", [self.names[a] for a in function.args], function.expr, used,
-                                    frozenset(function.args))  # fmt: skip
-        for aux in model.aux:
-            lines += self._function(f"aux_{self.names[aux.name]}", [], aux.expr, used)
-        return lines + self._rhs(used) + self._write_sample()
+        """The model's functions, right-hand side and the sample writer, as text."""
+        lines: list[str] = []
+        for function in self.model.functions:
+            lines += self._function(function, used)
+        return lines + self._rhs(used) + self._write_sample(used)
 
-    def _function(
-        self, name: str, args: list[str], expr: Node, used: set[str], local: frozenset[str] = frozenset()
-    ) -> list[str]:
+    def _argument(self, arg: str) -> str:
+        """The name of a function's argument, apart from a quantity of the same name that the function may reach."""
+        model, name = self.model, self.names[arg]
+        if any(arg == q.name for q in (*model.states, *model.params, *model.aux)):
+            name = f"arg_{name}"
+            while name in self.names.values():
+                name += "_"
+        return name
+
+    def _function(self, function: Function, used: set[str]) -> list[str]:
         body: list[str] = []
         writer = self.writer(body, "    ")
-        writer.args = local
-        context = writer.context([expr])
-        text = writer.value(expr)
+        writer.args = {arg: self._argument(arg) for arg in function.args}
+        context = writer.context([function.expr])
+        writer.hoist([function.expr])
+        text = writer.value(function.expr)
         used |= writer.used
-        needs = needs_of(self.model, [expr])
+        needs = needs_of(self.model, [function.expr])
         views = [] if self.scalar else self.views({*needs.states, *needs.params})
         return [
-            f"def {name}({', '.join([*args, *context])}):",
+            f"def fn_{function.name}({', '.join([*writer.args.values(), *context])}):",
             *(f"    {v}" for v in views),
             *body,
             f"    return {text}",
@@ -184,19 +189,12 @@ class Form:
             "",
         ]
 
-    def _aux_order(self, equations: tuple[Equation, ...]) -> list[str]:
-        """Aux variables that the equations use directly."""
-        known = [a.name for a in self.model.aux]
-        direct = {part.id for e in equations for part in walk(e.expr) if isinstance(part, Name)}
-        return [name for name in known if name in direct]
-
     def _rhs(self, used: set[str]) -> list[str]:
         model = self.model
         needs = self.rhs_needs
         body: list[str] = []
         writer = self.writer(body, "    ")
         lags = needs.lag_names(self.names)
-        direct = self._aux_order(model.equations)
         what = "Next state." if model.kind == "map" else "Right-hand side."
         if self.scalar:
             states = [self.names[q.name] for q in model.states]
@@ -205,9 +203,7 @@ class Form:
         else:
             head = f"def rhs({', '.join(['t', 'y', 'p', *lags, 'end'])}):"
             body += [f"    {line}" for line in self.views(set(needs.states + needs.params))]
-        for name in direct:
-            writer.emit(f"{self.names[name]} = {writer.aux_call(name)}")
-        writer.local_aux = frozenset(direct)
+        writer.hoist(e.expr for e in model.equations)
         for equation in model.equations:
             self._equation(equation, writer)
         if self.scalar:
@@ -236,7 +232,7 @@ class Form:
         if equation.loop is not None:
             writer.loops.discard(equation.loop.var)
 
-    def _write_sample(self) -> list[str]:
+    def _write_sample(self, used: set[str]) -> list[str]:
         model = self.model
         needs = self.aux_needs
         lags = needs.lag_names(self.names)
@@ -260,7 +256,14 @@ class Form:
                 "        if select[i_] >= 0:",
                 "            rec_y[row, select[i_]] = y[i_]",
             ]
-        writer = self.writer(lines, "    ")
-        for k, aux in enumerate(model.aux, model.n_states):
-            lines += [f"    if select[{k}] >= 0:", f"        rec_y[row, select[{k}]] = {writer.aux_call(aux.name)}"]
+            lines += [f"    {line}" for line in self.views(set(needs.states + needs.params))]
+        if model.aux:
+            spots = range(model.n_states, model.n_states + len(model.aux))
+            lines.append(f"    if {' or '.join(f'select[{k}] >= 0' for k in spots)}:")
+            writer = self.writer(lines, " " * 8)
+            writer.hoist(Name(aux.name) for aux in model.aux)
+            for k, aux in zip(spots, model.aux, strict=True):
+                writer.emit(f"if select[{k}] >= 0:")
+                writer.emit(f"    rec_y[row, select[{k}]] = {self.names[aux.name]}")
+            used |= writer.used
         return [*lines, "", ""]

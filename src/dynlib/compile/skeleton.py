@@ -248,12 +248,15 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
     for event in events:
         lines.append(f"# event {event.name}")
         writer = form.writer(lines, "")
+        writer.hoist([event.cond])
         test = writer.condition(event.cond)
+        known = writer.local_aux
         lines.append(f"if {test}:")
         writer.indent = "    "
         if event.log:
             lines.append("    if recording != 0:")
             writer.indent = " " * 8
+            writer.hoist(expr for _, expr in event.log)
             for k, (_, expr) in enumerate(event.log):
                 text = writer.value(expr)
                 writer.emit(f"log_y[logs, {k}] = {text}")
@@ -261,13 +264,15 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
             writer.emit("log_n[logs] = n")
             writer.emit(f"log_id[logs] = {order.index(event.name)}")
             writer.emit("logs += 1")
-            writer.indent = "    "
+            writer.indent, writer.local_aux = "    ", known
         for action in event.actions:
+            writer.hoist([action.expr])
             text = writer.value(action.expr)
             target = (
                 writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
             )
             writer.emit(f"{target} = {text}")
+            writer.local_aux = frozenset()  # the assignment may have changed them
         if event.actions:
             for line in advance.forget:
                 writer.emit(line)
@@ -282,6 +287,7 @@ def _stop(model: Model, form: Form, used: set[str]) -> list[str]:
         return []
     lines: list[str] = ["# -- stop condition"]
     writer = form.writer(lines, "")
+    writer.hoist([model.sim.stop])
     test = writer.condition(model.sim.stop)
     used |= writer.used
     return [*lines, f"if {test}:", "    status = STOPPED", "    break"]

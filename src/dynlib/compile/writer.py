@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dynlib.compile.elementary import NAMES
@@ -23,6 +23,7 @@ from dynlib.spec.expressions import (
     Num,
     Reduce,
     Unary,
+    walk,
 )
 from dynlib.spec.model import Model, spans, walk_through
 
@@ -120,7 +121,7 @@ KERNEL_NAMES = frozenset(
         "lag",
     ]
 )
-_STAGED = re.compile(r"(?:[kf]\d+|new|mid|end|out|lag|aux|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
+_STAGED = re.compile(r"(?:[kf]\d+|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
 _CHOICE, _OR, _AND, _NOT, _COMPARE = 0, 1, 2, 2, 3
@@ -201,6 +202,8 @@ class Writer:
 
     In scalar form states and parameters are local names; in array form they are elements of `y` and `p`, with a
     view per array quantity. Sums and powers may need lines of their own before the expression: these go to `lines`.
+    Aux variables are local names, which `hoist` computes before the expressions that use them. `args` maps the
+    arguments of a function of the model to their names in the code.
     """
 
     model: Model
@@ -209,7 +212,7 @@ class Writer:
     lines: list[str] = field(default_factory=list)
     indent: str = ""
     local_aux: frozenset[str] = frozenset()
-    args: frozenset[str] = frozenset()
+    args: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counter: int = 0
 
@@ -276,9 +279,15 @@ class Writer:
             return [*head, *(self.names[s] for s in needs.states), *(self.names[q] for q in needs.params), *lags]
         return [*head, "y", "p", *lags]
 
-    def aux_call(self, name: str) -> str:
-        """The call that computes an aux variable."""
-        return f"aux_{self.names[name]}({', '.join(self.context([self.aux[name].expr]))})"
+    def hoist(self, roots: Iterable[Node]) -> None:
+        """Compute the aux variables that these expressions need as local names, each once."""
+        for root in roots:
+            for part in walk(root):
+                if isinstance(part, Name) and part.id in self.aux and part.id not in {*self.local_aux, *self.args}:
+                    expr = self.aux[part.id].expr
+                    self.hoist([expr])
+                    self.emit(f"{self.names[part.id]} = {self.value(expr)}")
+                    self.local_aux |= {part.id}
 
     # Each of the following returns the text and its binding strength.
 
@@ -319,13 +328,13 @@ class Writer:
 
     def _name(self, name: str) -> tuple[str, int]:
         if name in self.args:
-            return self.names[name], _ATOM
+            return self.args[name], _ATOM
         if name == "t":
             return ("F(t)" if self.narrow else "t"), _ATOM
         if name in self.loops:
             return f"{'F' if self.narrow else 'float'}({self.names[name]})", _ATOM
         if name in self.aux:
-            return (self.names[name] if name in self.local_aux else self.aux_call(name)), _ATOM
+            return self.names[name], _ATOM
         return self.variable(name), _ATOM
 
     def _condition(self, node: Node) -> tuple[str, int]:

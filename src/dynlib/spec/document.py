@@ -39,6 +39,7 @@ from dynlib.spec.model import (
 from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate, resolve_text
 
 MAX_COMPONENTS = 2_000_000
+MAX_CALLS = 20  # a compiler visits functions that call functions recursively
 TABLES = [
     "model",
     "states",
@@ -549,24 +550,29 @@ class _Reader:
             a.name: (a.expr, self.where.at(table="aux", key=a.name)) for a in model.aux
         }
         uses |= {f.name: (f.expr, self.where.at(table=f"functions.{f.name}", key="expr")) for f in model.functions}
-        heights: dict[str, int] = {}
+        chains: dict[str, tuple[int, int]] = {}  # the longest below each name, and the most calls in one
+        functions = {f.name: f for f in model.functions}
 
-        def visit(name: str, path: tuple[str, ...]) -> int:
-            if name in heights:
-                return heights[name]
+        def visit(name: str, path: tuple[str, ...]) -> tuple[int, int]:
+            if name in chains:
+                return chains[name]
             expr, where = uses[name]
             if name in path:
                 raise ModelError(f"{' → '.join((*path[path.index(name) :], name))} refers to itself", where)
-            local = next((f.args for f in model.functions if f.name == name), ())
+            local = functions[name].args if name in functions else ()
             used = {node.id for node in walk(expr) if isinstance(node, Name) and node.id not in local}
             used |= {node.fn for node in walk(expr) if isinstance(node, Call)}
-            height = len(path)
-            if height <= MAX_TREE:
-                height = 1 + max((visit(other, (*path, name)) for other in uses if other in used), default=0)
-            if height > MAX_TREE:
+            length, calls = len(path), 0
+            if length <= MAX_TREE:
+                below = [visit(other, (*path, name)) for other in uses if other in used]
+                length = 1 + max((each for each, _ in below), default=0)
+                calls = (name in functions) + max((each for _, each in below), default=0)
+            if length > MAX_TREE:
                 raise ModelError(f"needs a chain of more than {MAX_TREE} aux variables and functions", where)
-            heights[name] = height
-            return height
+            if calls > MAX_CALLS:
+                raise ModelError(f"needs more than {MAX_CALLS} functions that call one another", where)
+            chains[name] = length, calls
+            return chains[name]
 
         for name in uses:
             visit(name, ())

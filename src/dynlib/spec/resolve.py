@@ -202,6 +202,8 @@ class Resolver:
     def _reduce(self, node: Reduce) -> Node:
         if node.var in self.local or node.var in self.args:
             raise self.fail(f"loop index {node.var!r} is already in use", node)
+        if node.var in (*self.scope.states, *self.scope.params, *self.scope.aux, *self.scope.functions):
+            raise self.fail(f"loop index {node.var!r} is the name of something else in the model", node)
         bounds = [self.resolve(part) for part in (node.start, node.stop, node.step)]
         span = self.loop_interval(bounds[0], bounds[1], bounds[2], node)
         inner = Resolver(
