@@ -164,7 +164,7 @@ class Form:
     def _argument(self, arg: str) -> str:
         """The name of a function's argument, apart from a quantity of the same name that the function may reach."""
         model, name = self.model, self.names[arg]
-        if any(arg == q.name for q in (*model.states, *model.params, *model.aux)):
+        if arg in {*(q.name for q in (*model.states, *model.params)), *(a.name for a in model.aux)}:
             name = f"arg_{name}"
             while name in self.names.values():
                 name += "_"

@@ -285,9 +285,11 @@ class Writer:
             for part in walk(root):
                 if isinstance(part, Name) and part.id in self.aux and part.id not in {*self.local_aux, *self.args}:
                     expr = self.aux[part.id].expr
+                    args, self.args = self.args, {}  # an aux variable does not see the arguments of a function
                     self.hoist([expr])
                     self.emit(f"{self.names[part.id]} = {self.value(expr)}")
                     self.local_aux |= {part.id}
+                    self.args = args
 
     # Each of the following returns the text and its binding strength.
 
