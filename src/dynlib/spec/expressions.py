@@ -448,34 +448,62 @@ def builtin_constant(name: str) -> float | None:
     return _BUILTIN_CONSTANTS.get(name)
 
 
+_CHOICE, _OR, _AND, _NOT, _COMPARED, _SUM, _PRODUCT, _SIGN, _POWER, _ATOM = range(10)
+_STRENGTH = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "//": _PRODUCT, "%": _PRODUCT}
+
+
 def canonical(node: Node) -> str:
     """One fully parenthesised spelling: equal text if and only if the trees are equal."""
+    return _spelled(node, True)[0]
+
+
+def spell(node: Node) -> str:
+    """The text with the fewest brackets that is parsed to this tree again."""
+    return _spelled(node, False)[0]
+
+
+def _spelled(node: Node, full: bool) -> tuple[str, int]:
+    """The text and how strongly it binds; with `full`, whatever has parts stands in brackets."""
+
+    def part(child: Node, least: int) -> str:
+        text, strength = _spelled(child, full)
+        return text if strength >= least else f"({text})"
+
+    def compound(text: str, strength: int) -> tuple[str, int]:
+        return (f"({text})", _ATOM) if full else (text, strength)
+
     match node:
         case Num(value=value):
-            return repr(value)
+            return repr(value), _ATOM
         case Bool(value=flag):
-            return "true" if flag else "false"
+            return ("true" if flag else "false"), _ATOM
         case Name(id=name):
-            return name
+            return name, _ATOM
         case Item(id=name, index=index):
-            return f"{name}[{canonical(index)}]"
+            return f"{name}[{part(index, _CHOICE)}]", _ATOM
         case Unary(op=op, operand=operand):
-            return f"({op} {canonical(operand)})"
+            strength = _NOT if op == "not" else _SIGN
+            return compound(f"{op} {part(operand, strength)}", strength)
+        case Binary(op="**", left=left, right=right):
+            return compound(f"{part(left, _ATOM)} ** {part(right, _SIGN)}", _POWER)
         case Binary(op=op, left=left, right=right):
-            return f"({canonical(left)} {op} {canonical(right)})"
+            strength = _STRENGTH[op]
+            tighter = _SIGN if strength == _PRODUCT else _PRODUCT
+            return compound(f"{part(left, strength)} {op} {part(right, tighter)}", strength)
         case Compare(ops=ops, operands=operands):
-            rest = "".join(f" {op} {canonical(part)}" for op, part in zip(ops, operands[1:], strict=True))
-            return f"({canonical(operands[0])}{rest})"
+            rest = "".join(f" {op} {part(x, _SUM)}" for op, x in zip(ops, operands[1:], strict=True))
+            return compound(part(operands[0], _SUM) + rest, _COMPARED)
         case Logic(op=op, operands=operands):
-            return "(" + f" {op} ".join(canonical(part) for part in operands) + ")"
+            strength = _AND if op == "and" else _OR
+            return compound(f" {op} ".join(part(x, strength + 1) for x in operands), strength)
         case Choice(cond=cond, then=then, other=other):
-            return f"({canonical(then)} if {canonical(cond)} else {canonical(other)})"
+            return compound(f"{part(then, _OR)} if {part(cond, _OR)} else {part(other, _CHOICE)}", _CHOICE)
         case Call(fn=fn, args=args):
-            return f"{fn}({', '.join(canonical(a) for a in args)})"
+            return f"{fn}({', '.join(part(a, _CHOICE) for a in args)})", _ATOM
         case Lag(state=state, steps=steps):
-            return f"lag_{state}({steps})"
+            return f"lag_{state}({steps})", _ATOM
         case Reduce(kind=kind, body=body, var=var, start=start, stop=stop, step=step, cond=cond):
-            tail = f" if {canonical(cond)}" if cond is not None else ""
-            bounds = f"{canonical(start)}, {canonical(stop)}, {canonical(step)}"
-            return f"{kind}({canonical(body)} for {var} in range({bounds}){tail})"
+            tail = f" if {part(cond, _OR)}" if cond is not None else ""
+            bounds = ", ".join(part(x, _CHOICE) for x in (start, stop, step))
+            return f"{kind}({part(body, _CHOICE)} for {var} in range({bounds}){tail})", _ATOM
     raise TypeError(f"not an expression node: {node!r}")
