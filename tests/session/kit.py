@@ -165,7 +165,7 @@ def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def json_bytes(meta: Mapping[str, Any]) -> bytes:
-    return json.dumps(meta, sort_keys=True, indent=1).encode()
+    return json.dumps(meta, indent=1).encode()
 
 
 def digest_of(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

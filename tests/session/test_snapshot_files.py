@@ -103,7 +103,7 @@ def test_members_and_metadata(path: Path) -> None:
     assert {i.compress_type for i in infos} == {zipfile.ZIP_STORED}
     assert {i.date_time for i in infos} == {(1980, 1, 1, 0, 0, 0)}
     meta, arrays = parts(path)
-    assert (meta["schema"], meta["schema_version"]) == ("dynlib-snapshot", 1)
+    assert (meta["schema"], meta["schema_version"]) == ("dynlib-snapshot", 2)
     assert (meta["name"], meta["model"], meta["t"]) == ("mine", "ring", 2.07)
     assert (meta["step"], meta["time_shift"], meta["nominal_dt"]) == (sim.step, 0.0, 0.05)
     assert set(meta["pins"]) == {
@@ -716,7 +716,7 @@ FORGERIES: dict[str, tuple[Callable[[Meta, Arrays], None], str]] = {
     "key missing": (lacks("status"), "missing or unknown keys: status"),
     "key added": (says(extra=1), "missing or unknown keys: extra"),
     "other schema": (says(schema="numpy"), "its schema is 'numpy'"),
-    "later version": (says(schema_version=2), "schema version 2; this library reads 1"),
+    "later version": (says(schema_version=3), "schema version 3; this library reads 2"),
     "version as text": (says(schema_version="1"), "schema version '1'"),
     "status unknown": (says(status="FINE"), "wrong kind"),
     "status a number": (says(status=1), "wrong kind"),
@@ -868,7 +868,7 @@ BYTES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "meta null": (lambda m: zipped({**m, "meta.json": b"null"}), "not an object"),
     "meta nested": (lambda m: zipped({**m, "meta.json": b"[" * 200_000}), "not strict JSON"),
     "meta nested objects": (lambda m: zipped({**m, "meta.json": b'{"a":' * 200_000 + b"1" + b"}" * 200_000}), "JSON"),
-    "meta huge": (lambda m: zipped({**m, "meta.json": b" " * (5 * 2**20) + b"{}"}), "meta.json is too large"),
+    "meta huge": (lambda m: zipped({**m, "meta.json": b" " * (65 * 2**20) + b"{}"}), "meta.json is too large"),
     "meta huge integer": (lambda m: zipped({**m, "meta.json": b'{"t": ' + b"9" * 100_000 + b"}"}), "not strict JSON"),
     "NaN in meta": (lambda m: zipped({**m, "meta.json": _t(m, b"NaN")}), "NaN is not JSON"),
     "Infinity in meta": (lambda m: zipped({**m, "meta.json": _t(m, b"Infinity")}), "Infinity is not JSON"),
@@ -1127,7 +1127,7 @@ def test_inspect_needs_no_session_and_touches_none(path: Path) -> None:
     with unchanged(sim):
         meta = sim.inspect_snapshot(path)
     assert meta == inspect_snapshot(str(path))
-    assert (meta.name, meta.t, meta.schema_version, meta.model) == ("kept", 1.03, 1, "ring")
+    assert (meta.name, meta.t, meta.schema_version, meta.model) == ("kept", 1.03, 2, "ring")
 
 
 def test_inspect_refuses_what_import_would_refuse(path: Path) -> None:

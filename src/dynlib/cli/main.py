@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dynlib.cli import model, run, snap, steppers
+from dynlib.cli import model, proof, run, snap, steppers
 from dynlib.errors import DynlibError
 from dynlib.version import VERSION
 
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="dynlib", description="Simulate dynamical systems; hold, save and resume them.")
     root.add_argument("--version", action="version", version=f"dynlib {VERSION}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, model, steppers, snap):
+    for command in (run, model, steppers, snap, proof):
         command.add_to(commands)
     return root
 

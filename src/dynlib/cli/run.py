@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     p = commands.add_parser("run", help="simulate a model", description="Simulate a model.")
-    p.add_argument("model", help="path to a .toml file, or builtin://ode/izhikevich")
+    p.add_argument(
+        "model", help="path to a .toml file, builtin://ode/izhikevich, or a snapshot file (.npz) to go on from"
+    )
     p.add_argument("--T", type=float, help="absolute end time")
     p.add_argument("--N", type=int, help="number of steps, instead of --T")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a state or parameter (repeat)")
@@ -41,7 +43,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the command."""
     from dynlib.results.export import EXPORTERS, export_results
-    from dynlib.session.sim import setup
+    from dynlib.session.sim import open_snapshot, setup
 
     if arguments.out and not arguments.out.endswith(tuple(EXPORTERS)):
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")
@@ -56,7 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
         "jit": not arguments.no_jit,
         **options,
     }
-    sim = setup(arguments.model, **keywords)
+    if arguments.model.endswith(".npz"):
+        given = [f"--{name}" for name in ("stepper", "dt", "start") if keywords.get(name) is not None]
+        if given or options or arguments.start:
+            raise ConfigError(f"{', '.join(given) or '--option or --from'}: a snapshot file brings its own")
+        sim = open_snapshot(arguments.model, jit=not arguments.no_jit)
+    else:
+        sim = setup(arguments.model, **keywords)
     if arguments.start:
         sim.import_snapshot(arguments.start)
     if arguments.preset:

@@ -24,15 +24,21 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def info(arguments: argparse.Namespace) -> int:
     """Print the metadata."""
-    from dataclasses import asdict
+    from dataclasses import asdict, fields
 
+    from dynlib.session.lineage import Lineage
     from dynlib.session.snapshot_file import inspect_snapshot
 
-    for key, value in asdict(inspect_snapshot(arguments.file)).items():
+    meta = inspect_snapshot(arguments.file)
+    for key in (f.name for f in fields(meta) if f.name not in ("lineage", "document")):
+        value = getattr(meta, key)
+        if key == "pins":
+            value = asdict(value)
         if isinstance(value, dict):
             print(f"{key}:", *(f"  {k:<18} {v}" for k, v in value.items()), sep="\n")
         else:
             print(f"{key:<20} {value}")
+    print(Lineage(meta.lineage))
     return 0
 
 

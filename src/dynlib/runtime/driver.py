@@ -17,6 +17,7 @@ import numpy as np
 from dynlib.compile.kernel import Kernel
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.runtime.state import Array, SessionState, next_grid_index
+from dynlib.runtime.trace import Trace
 from dynlib.status import Status
 
 Progress = Callable[[float, float], None]
@@ -109,8 +110,12 @@ def drive(
     recording: Recording,
     buffers: Buffers,
     progress: Progress | None = None,
+    trace: Trace | None = None,
 ) -> SessionState:
-    """Run until the task is done; the new state carries the status. What was recorded is added to `recording`."""
+    """Run until the task is done; the new state carries the status. What was recorded is added to `recording`.
+
+    A `trace` is offered the states at pauses.
+    """
     blocks = state.blocks()
     times, reals, counts = blocks["times"], blocks["reals"], blocks["counts"]
     config = np.array(state.config, dtype=np.float64)
@@ -171,6 +176,8 @@ def drive(
                 chunk = max(chunk // 2, 16)
             if flag.raised:
                 n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
+            if trace is not None and status is Status.PAUSED:
+                trace.offer(lambda: replace(state, times=times.copy(), reals=reals.copy(), counts=counts.copy()))
             if progress is not None:
                 now = float(times[t_slot])
                 span = task.horizon - t_first

@@ -109,6 +109,10 @@ class SessionState:
             blocks[spot.block][spot.span] = value
         return self._with(blocks)
 
+    def recorded(self, interval: int, dt: float) -> SessionState:
+        """A copy whose recorder begins here: every `interval` steps, or (interval 0) on a grid of spacing `dt`."""
+        return self.edited({"record_interval": interval, "record_n0": self.step, "record_dt": dt, "record_t0": self.t})
+
     def restarted(
         self,
         *,

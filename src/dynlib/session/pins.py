@@ -10,7 +10,7 @@ from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import SessionPins
 
 PIN_NAMES = tuple(f.name for f in fields(SessionPins) if f.compare)
-ACCEPTABLE = ("numerics_revision",)
+ACCEPTABLE = ("numerics_revision", "math")
 """Pins whose difference a caller may accept; the others make a state unusable."""
 
 
@@ -19,6 +19,17 @@ class Compatibility(NamedTuple):
 
     ok: bool
     differences: dict[str, tuple[object, object]]
+
+    @property
+    def level(self) -> str:
+        """How far the two agree.
+
+        "bitwise": the same numbers on the same machine. "structure-only": the same equations under other numerics
+        (stepper, dtype, arithmetic, revision); values can be taken over, bits cannot. "incompatible": another model.
+        """
+        if not self.differences:
+            return "bitwise"
+        return "incompatible" if "structure" in self.differences else "structure-only"
 
     def reason(self) -> str | None:
         """One line naming each differing pin and both values; None if the state fits."""

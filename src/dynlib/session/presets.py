@@ -24,6 +24,12 @@ class PresetShelf:
         self._model = model
         self._presets = {p.name: p for p in model.presets}
 
+    def copy(self) -> PresetShelf:
+        """A shelf with the same presets."""
+        other = PresetShelf(self._model)
+        other._presets = dict(self._presets)
+        return other
+
     def names(self, pattern: str = "*") -> list[str]:
         """Names that match a shell pattern."""
         return [name for name in self._presets if fnmatch.fnmatchcase(name, pattern)]

@@ -21,22 +21,48 @@ from dynlib.errors import (
     PinMismatchError,
     ResumeError,
     SnapshotError,
+    SnapshotFileError,
     UnknownNameError,
 )
 from dynlib.results import EventLog, Results, ResultsView, Segment
 from dynlib.results.results import join
 from dynlib.runtime.driver import Buffers, Progress, Recording, Task, drive, progress_line
 from dynlib.runtime.state import Array, SessionState
+from dynlib.runtime.trace import Trace
+from dynlib.session.adoption import Adoption, adopt
+from dynlib.session.difference import Difference, compare
 from dynlib.session.full_model import FullModel, build, checked_dt
+from dynlib.session.lineage import (
+    Edit,
+    Lineage,
+    Moment,
+    Recorder,
+    Root,
+    Trail,
+    Tree,
+    edit_of,
+    stretch_of,
+    tree_of,
+)
 from dynlib.session.pins import Compatibility, compare_pins
 from dynlib.session.presets import PresetShelf
-from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_snapshot, state_from, write_snapshot
+from dynlib.session.proof import Proof, Replay, replay, verify_restart
+from dynlib.session.snapshot_file import (
+    SnapshotMeta,
+    inspect_snapshot,
+    model_in,
+    read_snapshot,
+    state_from,
+    write_snapshot,
+)
 from dynlib.session.snapshots import Snapshot
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Quantity, spans
 from dynlib.status import Status
+from dynlib.steppers import get_stepper
 
 _FAR = 2**62
+_MOST_TRACES = 1000
 _ON_RESUME = ("ic", "params", "t0", "dt", "transient")
 Values = float | Sequence[float] | Array
 
@@ -70,6 +96,8 @@ class Sim:
         self._buffers = buffers or Buffers()
         self._state = self._mark = self._full.initial_state()
         self._state_model = self._full.model  # whose names the state goes by, until another model takes over
+        self._trail = self._mark_trail = self._new_trail()
+        self._traces = [Trace.starting_at(self._state)]
         self._snapshots: dict[str, Snapshot] = {}
         self._presets = PresetShelf(self._full.model)
         self._clear_recording()
@@ -91,6 +119,7 @@ class Sim:
         self._presets = PresetShelf(other.model)
         if not compare_pins(other.pins, self._state.pins).ok:
             self._mark = other.initial_state()
+            self._mark_trail = self._new_trail()
 
     @property
     def state(self) -> SessionState:
@@ -215,14 +244,23 @@ class Sim:
         self._check_recorder(state, horizon, record_interval, record_dt)
         report = progress_line() if progress is True else progress or None
         if "initial" not in self._snapshots:
-            self._snapshots["initial"] = Snapshot("initial", self._mark, "before the first run")
+            self._keep_initial()
+        trail = self._trail if resume else self._mark_trail
+        if not resume and state is not self._mark:
+            names = self._full.stepper.option_names
+            trail = trail.then(edit_of(self._mark, state, self._full.model, names, new_past=ic is not None))
+        trace = self._traces[-1].copy() if resume else Trace.starting_at(state)
         if transient > 0.0:
             allowed = _FAR if N is not None else n_limit
-            state = self._drive(state, Task(state.t + transient, allowed, Status.MAX_STEPS), columns, report)[0]
+            before = state
+            state = self._drive(state, Task(state.t + transient, allowed, Status.MAX_STEPS), columns, report, trace)[0]
+            trail = trail.then(stretch_of(before, state))
             if N is not None:  # steps are counted from the end of the transient
                 n_limit = state.step + N
         first = state
         state = self._with_recorder(state, recording, record_interval, record_dt, resume)
+        if state is not first:
+            trail = trail.then(Recorder(int(state["record_interval"][0]), float(state["record_dt"][0])))
         seam = float(self._blocks.samples[-1][0][-1]) if resume and self._blocks.samples else math.nan
         task = Task(
             horizon,
@@ -236,9 +274,12 @@ class Sim:
         if transient > 0.0 and not first.status.ok:
             after, blocks = first, self._new_recording(len(columns))
         else:
-            after, blocks = self._drive(state, task, columns, report)
+            after, blocks = self._drive(state, task, columns, report, trace)
+            trail = trail.then(stretch_of(state, after))
         if not resume:
             self._clear_recording()
+        trace.end = after.t
+        self._trail, self._traces = trail, [*(self._traces[:-1] if resume else []), trace]
         if recording:
             self._append(blocks, columns, tag, resume, first, after)
         self._state, self._state_model = after, self._full.model
@@ -352,14 +393,7 @@ class Sim:
         running = int(state["record_interval"][0]) > 0 or float(state["record_dt"][0]) > 0.0
         if not recording or (resume and running and interval is None and grid is None):
             return state
-        return state.edited(
-            {
-                "record_interval": 0 if grid is not None else (interval or 1),
-                "record_n0": state.step,
-                "record_dt": grid or 0.0,
-                "record_t0": state.t,
-            }
-        )
+        return state.recorded(0 if grid is not None else (interval or 1), grid or 0.0)
 
     def _rows_expected(self, state: SessionState, horizon: float, n_limit: int) -> int:
         """A guess at the number of samples, only to size the first buffer."""
@@ -372,7 +406,12 @@ class Sim:
         return int(min((horizon - state.t) / spacing + 2, 2.0**40))
 
     def _drive(
-        self, state: SessionState, task: Task, columns: tuple[str, ...], progress: Progress | None
+        self,
+        state: SessionState,
+        task: Task,
+        columns: tuple[str, ...],
+        progress: Progress | None = None,
+        trace: Trace | None = None,
     ) -> tuple[SessionState, Recording]:
         recording = self._new_recording(len(columns))
         every = self._full.columns
@@ -380,7 +419,7 @@ class Sim:
         where = {name: k for k, name in enumerate(every)}
         for k, name in enumerate(columns):
             select[where[name]] = k
-        after = drive(self._full.kernel, state, task, select, recording, self._buffers, progress)
+        after = drive(self._full.kernel, state, task, select, recording, self._buffers, progress, trace)
         return after, recording
 
     # -- the recording -----------------------------------------------------------------------------------------
@@ -471,23 +510,23 @@ class Sim:
     def results(self) -> ResultsView:
         """Everything recorded since the last fresh run, by name."""
         if self._view is None:
-            blocks, model = self._blocks, self._recorded_model
-            samples = join(blocks.samples, blocks.sample_block(0))
-            entries = join(blocks.events, blocks.event_block(0))
-            blocks.samples = [samples] if len(samples[0]) else []
-            blocks.events = [entries] if len(entries[0]) else []
-            log = EventLog(
-                tuple(e.name for e in model.events),
-                tuple(tuple(label for label, _ in e.log) for e in model.events),
-                tuple(e.tags for e in model.events),
-                *entries,
-            )
-            t, step, kind, data = samples
-            results = Results(
-                self._selected or (), t, step, kind.view(bool), data, tuple(self._segments), log, model.name
-            )
-            self._view = ResultsView(results)
+            self._view = self._view_of(self._selected or (), self._blocks, tuple(self._segments))
         return self._view
+
+    def _view_of(self, columns: tuple[str, ...], blocks: Recording, segments: tuple[Segment, ...]) -> ResultsView:
+        model = self._recorded_model
+        samples = join(blocks.samples, blocks.sample_block(0))
+        entries = join(blocks.events, blocks.event_block(0))
+        blocks.samples = [samples] if len(samples[0]) else []
+        blocks.events = [entries] if len(entries[0]) else []
+        log = EventLog(
+            tuple(e.name for e in model.events),
+            tuple(tuple(label for label, _ in e.log) for e in model.events),
+            tuple(e.tags for e in model.events),
+            *entries,
+        )
+        t, step, kind, data = samples
+        return ResultsView(Results(columns, t, step, kind.view(bool), data, segments, log, model.name))
 
     def name_segment(self, which: str | int, name: str) -> None:
         """Rename a segment, given by name or position. Raises `UnknownNameError` and `ConfigError`."""
@@ -534,7 +573,11 @@ class Sim:
         p = _merged(
             model.params, self._state["params"], {k: v for k, v in given.items() if k not in states}, "parameter"
         )
-        self._state = self._mark = self._state.restarted(y=y, params=p)
+        before = self._state
+        self._state = self._mark = before.restarted(y=y, params=p)
+        self._trail = self._trail.then(edit_of(before, self._state, model, self._full.stepper.option_names))
+        self._mark_trail = self._trail
+        self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(self._state)]
         if clear_history:
             self._clear_recording()
 
@@ -582,8 +625,190 @@ class Sim:
             raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {name!r}")
         if not isinstance(description, str):
             raise SnapshotError(f"the description of a snapshot must be a text, not {description!r}")
-        snapshot = self._snapshots[name] = Snapshot(name, self._state, description)
+        snapshot = Snapshot(name, self._state, self._state_model, self._trail, description)
+        if self._mark is self._state:
+            self._mark_trail = self._trail.after(snapshot)
+        self._trail = self._trail.after(snapshot)
+        self._snapshots[name] = snapshot
         return snapshot
+
+    def _keep_initial(self) -> None:
+        snapshot = Snapshot("initial", self._mark, self._full.model, self._mark_trail, "before the first run")
+        if self._mark is self._state:
+            self._trail = self._trail.after(snapshot)
+        self._mark_trail = self._mark_trail.after(snapshot)
+        self._snapshots["initial"] = snapshot
+
+    def _new_trail(self) -> Trail:
+        full = self._full
+        return Trail(Root(full.dt, tuple(zip(full.stepper.option_names, full.config, strict=True))))
+
+    def _stand_at(self, state: SessionState, trail: Trail) -> None:
+        """Place the session: state and mark are this one, and nothing is recorded."""
+        self._state = self._mark = state
+        self._state_model = self._full.model
+        self._trail = self._mark_trail = trail
+        self._traces = [Trace.starting_at(state)]
+        self._clear_recording()
+
+    def rename_snapshot(self, old: str, new: str) -> None:
+        """Give a snapshot another name; its content and address stay. Raises `UnknownNameError`, `SnapshotError`."""
+        chosen = self._changeable(old)
+        if not isinstance(new, str) or not new:
+            raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {new!r}")
+        if new in self._snapshots:
+            raise SnapshotError(f"a snapshot named {new!r} exists already")
+        self._snapshots = {
+            new if name == old else name: replace(chosen, name=new) if name == old else snapshot
+            for name, snapshot in self._snapshots.items()
+        }
+
+    def delete_snapshot(self, name: str) -> None:
+        """Forget a snapshot; what came from it stays, and knows its lineage. Raises `UnknownNameError`."""
+        self._changeable(name)
+        del self._snapshots[name]
+
+    def _changeable(self, name: str) -> Snapshot:
+        if name == "initial":
+            raise SnapshotError("'initial' is where reset() goes by default; it is neither renamed nor deleted")
+        return self.snapshot(name)
+
+    # -- the tree ----------------------------------------------------------------------------------------------
+
+    def fork(self, name: str, description: str = "") -> Sim:
+        """An independent session that stands where this one does; the branching point is kept here as a snapshot.
+
+        It shares the model and begins with the snapshots and presets of this session; nothing that either does
+        afterwards reaches the other. Raises `SnapshotError` if the name is taken.
+        """
+        self.create_snapshot(name, description)
+        return self._twin(self._buffers)
+
+    def _twin(self, buffers: Buffers) -> Sim:
+        other = Sim(self._full, buffers=buffers)
+        other._snapshots = dict(self._snapshots)
+        other._presets = self._presets.copy()
+        other._stand_at(self._state, self._trail)
+        other._state_model = self._state_model
+        return other
+
+    def lineage(self, snapshot: str | Snapshot | None = None) -> Lineage:
+        """What led from the root to a snapshot, or to the current state: runs and edits with old and new values."""
+        return Lineage(self._moment(snapshot))
+
+    def tree(self, *others: Sim) -> Tree:
+        """All snapshots, and the current states, of this session and others: how each came from another."""
+        found: list[Moment] = []
+        for number, sim in enumerate((self, *others)):
+            found += sim._snapshots.values()
+            if sim._trail.deeds:
+                found.append(sim._current("now" if number == 0 else f"now ({number})"))
+        return tree_of(found)
+
+    def diff(self, a: str | Snapshot, b: str | Snapshot | None = None) -> Difference:
+        """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage."""
+        return compare(self._moment(a), self._moment(b))
+
+    def _current(self, name: str = "current") -> Snapshot:
+        return Snapshot(name, self._state, self._state_model, self._trail)
+
+    def _moment(self, which: str | Snapshot | None) -> Snapshot:
+        if which is None:
+            return self._current()
+        return which if isinstance(which, Snapshot) else self.snapshot(which)
+
+    # -- the past ----------------------------------------------------------------------------------------------
+
+    def at(self, t: float) -> dict[str, Any]:
+        """States and aux variables at a past time, by name, to the bit as a recording would have shown them.
+
+        The time is computed again from the nearest of the states that every run keeps by itself, a fraction of a
+        second of work apart (see `Trace`). Where a value was assigned at that very time, the new one counts. Raises
+        `ConfigError` for a time outside of what this session has run through since it was last placed.
+        """
+        if not (_is_number(t) and math.isfinite(t)):
+            raise ConfigError(f"t must be a finite number, not {t!r}")
+        state = self._again(float(t))
+        task = Task(state.t, state.step, Status.DONE, True, True)
+        _, blocks = self._drive(state, task, self._full.columns)
+        view = self._view_of(self._full.columns, blocks, ())
+        found = {name: view[name][0] for name in view.names}
+        return {name: float(value) if np.ndim(value) == 0 else value for name, value in found.items()}
+
+    def record_again(
+        self,
+        record_vars: Sequence[str] | None = None,
+        t0: float | None = None,
+        t1: float | None = None,
+        *,
+        record_interval: int | None = None,
+        record_dt: float | None = None,
+    ) -> ResultsView:
+        """What a run would have recorded between two past times, computed again; nothing of the session changes.
+
+        By default everything since the session was last placed or edited. A grid of `record_dt` and the count of
+        `record_interval` begin at `t0`. Raises `ConfigError`, `UnknownNameError`.
+        """
+        trace = self._traces[-1]
+        t0 = trace.states[0].t if t0 is None else t0
+        t1 = trace.end if t1 is None else t1
+        if not (_is_number(t0) and _is_number(t1) and t0 < t1):
+            raise ConfigError(f"record_again needs times t0 < t1, not {t0!r} and {t1!r}")
+        trace = self._trace_at(float(t1))
+        if t0 < trace.states[0].t:
+            raise ConfigError(
+                f"t0 = {t0:g} lies before the edit or start at t = {trace.states[0].t:g}; record again from there"
+            )
+        columns = self._columns(record_vars, resume=False)
+        state = self._again(float(t0), trace)
+        self._check_recorder(state, t1, record_interval, record_dt)
+        state = self._with_recorder(state, True, record_interval, record_dt, resume=False)
+        task = Task(float(t1), _FAR, Status.MAX_STEPS, True, record_dt is not None or not state.pending)
+        _, blocks = self._drive(state, task, columns)
+        for k, (times, steps, kind, data) in enumerate(blocks.samples):
+            shown = kind == 0
+            blocks.samples[k] = times[shown], steps[shown], kind[shown], data[shown]
+        return self._view_of(columns, blocks, ())
+
+    def _trace_at(self, t: float) -> Trace:
+        for trace in reversed(self._traces):
+            if trace.states[0].t <= t <= trace.end:
+                return trace
+        raise ConfigError(
+            f"t = {t:g} lies outside of t = {self._traces[0].states[0].t:g} … {self._traces[-1].end:g}, which this "
+            "session has run through since it was last placed"
+        )
+
+    def _again(self, t: float, trace: Trace | None = None) -> SessionState:
+        """The state at a past time, reached again."""
+        if not self.can_resume()[0]:
+            raise ResumeError(f"the past belongs to another model: {self.can_resume()[1]}")
+        trace = trace or self._trace_at(t)
+        state = trace.before(t)
+        while state.t < t:
+            after = self._drive(state, Task(t, _FAR, Status.MAX_STEPS), ())[0]
+            if (after.t, after.step) == (state.t, state.step):
+                break
+            state = after
+        return state
+
+    # -- proof -------------------------------------------------------------------------------------------------
+
+    def verify_restart(self, T: float, cuts: int | Sequence[float] = 5, *, process: bool = True) -> Proof:
+        """Run from here to `T` in several ways that must agree to the bit, and say where the first one differs.
+
+        Ways: twice; cut at some times (`cuts`: how many, or which); with files written on the way; continued from
+        files; with other buffer capacities; and (`process`) in a new process. The session itself stays as it is.
+        """
+        ok, reason = self.can_resume()
+        if not ok:
+            raise ResumeError(f"cannot run from here: {reason}")
+        self._horizon(T, None, self._state, True, 0.0, None)
+        return verify_restart(self._twin, self._state, float(T), cuts, process)
+
+    def replay(self, snapshot: str | Snapshot | None = None) -> Replay:
+        """Run the lineage of a snapshot, or of the current state, again from its root and compare every bit."""
+        return replay(self._full, self._moment(snapshot))
 
     def list_snapshots(self) -> list[dict[str, object]]:
         """For each snapshot: name, time `t`, step count, time of creation, description."""
@@ -616,9 +841,7 @@ class Sim:
         verdict = self.compat_check(chosen)
         if not verdict.ok:
             raise PinMismatchError(f"snapshot {name!r} does not fit this session: {verdict.reason()}")
-        self._state = self._mark = chosen.state
-        self._state_model = self._full.model
-        self._clear_recording()
+        self._stand_at(chosen.state, chosen.trail.after(chosen))
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -632,16 +855,10 @@ class Sim:
                 raise ConfigError("source='snapshot' needs name=, the snapshot to export")
             chosen = self.snapshot(name)
         elif source == "current":
-            chosen = Snapshot(name or "current", self._state)
+            chosen = self._current(name or "current")
         else:
             raise ConfigError(f"source must be 'current' or 'snapshot', not {source!r}")
-        write_snapshot(
-            path,
-            chosen.state,
-            name=chosen.name,
-            description=chosen.description,
-            created="" if source == "current" else chosen.created,
-        )
+        write_snapshot(path, chosen, created="" if source == "current" else chosen.created)
 
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
@@ -659,10 +876,64 @@ class Sim:
         if not verdict.ok:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
         state = state_from(path, meta, arrays, self._full.initial_state())
-        self._state = self._mark = state
-        self._state_model = self._full.model
-        self._clear_recording()
+        moment = meta.lineage
+        trail = moment.trail.after(moment)
+        if meta.pins != self._full.pins:
+            note = f"{meta.name}, accepted with other {', '.join(compare_pins(self._full.pins, meta.pins).differences)}"
+            trail = Trail(replace(moment.trail.root, exact=False, note=note))
+        self._stand_at(state, trail)
         return meta
+
+    def adopt_snapshot(
+        self,
+        source: str | os.PathLike[str] | Snapshot,
+        *,
+        rename: Mapping[str, str] | None = None,
+        fill: Mapping[str, float] | None = None,
+        dry_run: bool = False,
+    ) -> Adoption:
+        """Take over states and parameters by name from a snapshot, or a snapshot file, of another model.
+
+        `rename` maps names there to names here, `fill` gives values for names that are not there (otherwise the
+        model's own values are taken). Time and step count come along; stepper memory does not, and the result is the
+        root of a new lineage that is not exact. With `dry_run` nothing changes. Returns what was kept, renamed,
+        filled and dropped. Raises `SnapshotFileError`, `UnknownNameError`, `ConfigError`.
+        """
+        if isinstance(source, Snapshot):
+            there = source
+        elif isinstance(source, str) and source in self._snapshots:
+            there = self._snapshots[source]
+        else:
+            there = open_snapshot(source, jit=False)._current(os.fspath(source))
+        report, y, params = adopt(self._full.model, there.model, there.state, rename or {}, fill or {})
+        if not dry_run:
+            fresh = self._full.initial_state().edited({"n": there.state.step})
+            state = fresh.restarted(y=y, params=params, t=there.t, new_past=True)
+            root = self._new_trail().root
+            note = f"adopted from {there.name!r} of model {there.model.name!r} at t = {there.t:g}"
+            self._stand_at(state, Trail(replace(root, exact=False, note=note)))
+        return report
+
+    def edits(self) -> tuple[Edit, ...]:
+        """The log of edits that led to the current state: what changed, from what to what, and what was dropped."""
+        return tuple(d for deeds, _ in self.lineage().parts for d in deeds if isinstance(d, Edit))
+
+
+def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True) -> Sim:
+    """A session that stands where a snapshot file does, with nothing but the file: it carries its model.
+
+    Raises `SnapshotFileError`, and `PinMismatchError` if this library computes differently from the one that wrote it.
+    """
+    meta, _ = read_snapshot(path)
+    model = model_in(path, meta)
+    try:
+        spec = get_stepper(meta.pins.stepper)
+        full = build(model, stepper=spec.name, dt=meta.nominal_dt or None, jit=jit, math=meta.pins.math)
+    except ConfigError as problem:
+        raise SnapshotFileError(f"{os.fspath(path)} needs what this library does not have: {problem}") from None
+    sim = Sim(full)
+    sim.import_snapshot(path)
+    return sim
 
 
 def setup(

@@ -1,6 +1,7 @@
 """Snapshot files: one canonical `.npz` without pickle, written atomically and durably, read with suspicion.
 
-A file is a zip of uncompressed members: `meta.json` (strict JSON), `y.npy`, `params.npy`, `stepper_config.npy` where
+A file stands for itself: it carries the model as a document and the lineage of the state. It is a zip of uncompressed
+members: `meta.json` (strict JSON), `y.npy`, `params.npy`, `stepper_config.npy` where
 the stepper has options, `workspace/runtime/<name>.npy` and `workspace/stepper/<name>.npy`. Equal states give equal
 bytes. `digest` in the metadata covers the metadata and the name, dtype, shape and content of every array.
 """
@@ -26,20 +27,25 @@ from typing import Any
 import numpy as np
 
 from dynlib.compile.layout import Field, Layout
-from dynlib.errors import SnapshotError, SnapshotFileError
+from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
 from dynlib.runtime.state import Array, SessionPins, SessionState
+from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
+from dynlib.session.snapshots import Snapshot
+from dynlib.spec.document import model_from_document
+from dynlib.spec.model import Model
+from dynlib.spec.source import document_of
 from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
 SCHEMA = "dynlib-snapshot"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_FILE = 2 * 2**30
-MAX_META = 4 * 2**20
+MAX_META = 64 * 2**20
 _COUNTER = itertools.count()
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
-_KEYS = _TEXT | _NUMBERS | {"schema_version", "step", "pins", "stepper_config", "arrays"}
+_KEYS = _TEXT | _NUMBERS | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage"}
 _MEMBER = re.compile(r"(y|params|stepper_config|workspace/(runtime|stepper)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
@@ -63,6 +69,8 @@ class SnapshotMeta:
     status: str
     pins: SessionPins
     stepper_config: Mapping[str, float]
+    document: Mapping[str, Any]
+    lineage: Ancestor
     schema_version: int
     digest: str
 
@@ -76,13 +84,12 @@ def member_of(spot: Field) -> str:
 
 def write_snapshot(
     path: str | os.PathLike[str],
-    state: SessionState,
+    snapshot: Snapshot,
     *,
-    name: str,
-    description: str,
     created: str,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
+    state = snapshot.state
     arrays = {member_of(spot): _stored(state[spot.name]) for spot in state.layout.fields}
     for member, array in arrays.items():
         if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
@@ -93,8 +100,8 @@ def write_snapshot(
     meta: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "description": description,
+        "name": snapshot.name,
+        "description": snapshot.description,
         "created": created,
         "model": state.model_name,
         "t": state.t,
@@ -104,6 +111,8 @@ def write_snapshot(
         "status": state.status.name,
         "pins": asdict(state.pins),
         "stepper_config": {k: _to_json(v) for k, v in zip(option_names, state.config, strict=True)},
+        "document": document_of(snapshot.model),
+        "lineage": lineage_json(snapshot),
         "arrays": sorted(arrays),
     }
     meta["digest"] = _digest(meta, arrays)
@@ -172,7 +181,20 @@ def state_from(
     same = (meta.t, meta.step, meta.time_shift, meta.nominal_dt)
     if same != (state.t, state.step, state.time_shift, state.nominal_dt):
         raise _bad(path, "time or step count differ between metadata and arrays")
+    if meta.pins == state.pins and meta.lineage.state_digest != digest_of(state):
+        raise _bad(path, "the lineage leads to another state")
     return state
+
+
+def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
+    """The model that a file carries. Raises `SnapshotFileError`."""
+    try:
+        model = model_from_document(meta.document, os.fspath(path))
+    except ModelError as problem:
+        raise _bad(path, f"the model in it cannot be read: {problem}") from None
+    if model.structure_hash != meta.pins.structure:
+        raise _bad(path, "the model in it is not the one that its state belongs to")
+    return model
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------------
@@ -187,7 +209,7 @@ def _to_json(value: float) -> float | str:
 
 
 def _json(meta: Mapping[str, Any]) -> bytes:
-    text = json.dumps(meta, sort_keys=True, ensure_ascii=True, allow_nan=False, indent=1)
+    text = json.dumps(meta, ensure_ascii=True, allow_nan=False, indent=1)
     return text.encode("ascii")
 
 
@@ -403,12 +425,19 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and isinstance(pins, dict)
         and isinstance(config, dict)
         and isinstance(content["arrays"], list)
+        and isinstance(content["document"], dict)
         and set(pins) == set(types)
         and all(type(pins[k]) is kind for k, kind in types.items())
         and content["status"] in Status.__members__
     )
     if not good:
         raise _bad(path, "meta.json holds a value of the wrong kind")
+    try:
+        lineage = lineage_from_json(content["lineage"])
+    except (ValueError, OverflowError) as problem:
+        raise _bad(path, f"its lineage is malformed: {problem}") from None
+    if (lineage.name, lineage.t, lineage.step) != (content["name"], content["t"], content["step"]):
+        raise _bad(path, "name, time or step count differ between metadata and lineage")
     values: dict[str, float] = {}
     for key, value in config.items():
         if value == "inf":
@@ -428,6 +457,8 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         status=content["status"],
         pins=SessionPins(**pins),
         stepper_config=values,
+        document=content["document"],
+        lineage=lineage,
         schema_version=content["schema_version"],
         digest=content["digest"],
     )

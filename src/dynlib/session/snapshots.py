@@ -5,18 +5,27 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 from dynlib.runtime.state import SessionState
+from dynlib.session.lineage import Trail, digest_of, moment_id
+from dynlib.spec.model import Model
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """A named moment of a session: the whole state with workspace, time shift, nominal dt and stepper options."""
+    """A named moment of a session: the whole state with workspace, time shift, nominal dt and stepper options.
+
+    `trail` is what led to it since its parent; `model` is the model whose state it is.
+    """
 
     name: str
     state: SessionState
+    model: Model = field(repr=False)
+    trail: Trail = field(repr=False)
     description: str = ""
     seconds: float = field(default_factory=time.time)
+    known_id: list[str] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def t(self) -> float:
@@ -24,9 +33,24 @@ class Snapshot:
         return self.state.t
 
     @property
+    def step(self) -> int:
+        """Number of completed steps."""
+        return self.state.step
+
+    @property
     def created(self) -> str:
         """Time of creation, ISO 8601, UTC."""
         return datetime.fromtimestamp(self.seconds, UTC).isoformat(timespec="milliseconds")
+
+    @cached_property
+    def state_digest(self) -> str:
+        """Digest over every bit of the state."""
+        return digest_of(self.state)
+
+    @property
+    def id(self) -> str:
+        """Digest over state and lineage: the address of its content, whatever its name."""
+        return moment_id(self)
 
     def summary(self) -> dict[str, object]:
         """What a list of snapshots shows."""

@@ -1,0 +1,59 @@
+"""A thin trace of the states that a run went through, kept so that any past time can be computed again."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dynlib.runtime.state import SessionState
+
+BUDGET_BYTES = 64 * 2**20
+MOST_STATES = 20_000
+
+
+@dataclass
+class Trace:
+    """States of one uninterrupted stretch in their order, the first where it began; `end` is the time reached.
+
+    States are offered at the pauses of the driver, a fraction of a second of work apart. When there are too many,
+    every second one goes and from then on only every second one is taken, so that memory stays bounded.
+    """
+
+    states: list[SessionState]
+    end: float
+    every: int = 1
+    offered: int = 0
+    times: list[float] = field(default_factory=list)
+
+    @classmethod
+    def starting_at(cls, state: SessionState) -> Trace:
+        """A trace that begins here."""
+        return cls([state], state.t, times=[float(state["t_base"][0])])
+
+    def copy(self) -> Trace:
+        """A trace that can be continued without changing this one."""
+        return Trace(list(self.states), self.end, self.every, self.offered, list(self.times))
+
+    @property
+    def limit(self) -> int:
+        """The most states that are kept."""
+        first = self.states[0]
+        size = first.times.nbytes + first.reals.nbytes + first.counts.nbytes + 400
+        return max(8, min(MOST_STATES, BUDGET_BYTES // size))
+
+    def offer(self, make: Callable[[], SessionState]) -> None:
+        """Take a state, unless it is one of those left out."""
+        self.offered += 1
+        if self.offered % self.every:
+            return
+        state = make()
+        self.states.append(state)
+        self.times.append(float(state["t_base"][0]))
+        if len(self.states) > self.limit:
+            del self.states[1::2], self.times[1::2]
+            self.every *= 2
+
+    def before(self, t: float) -> SessionState:
+        """The last state kept whose last completed step is not after `t`."""
+        return self.states[max(0, bisect_right(self.times, t) - 1)]
