@@ -304,6 +304,36 @@ def test_an_impossible_adoption_changes_nothing(how: dict[str, dict[str, object]
         sim.adopt_snapshot(snapshot, **how)  # type: ignore[arg-type]
 
 
+def test_a_file_from_another_environment_is_of_the_same_numerics(tmp_path: Path) -> None:
+    sim = ring("rk45")
+    sim.export_snapshot(tmp_path / "a.npz")
+    assert sim.compat_check(tmp_path / "a.npz").level == "bitwise"
+    meta, arrays = parts(tmp_path / "a.npz")
+    assert set(meta["environment"]) == {
+        "library", "python", "numpy", "numba", "libc", "system", "machine", "kernel",
+    }  # fmt: skip
+    meta["environment"]["libc"] = "musl 1.2"
+    meta["digest"] = digest_of(meta, arrays)
+    (tmp_path / "a.npz").write_bytes(forged(meta, arrays))
+    found = sim.compat_check(tmp_path / "a.npz")
+    assert (found.ok, found.level) == (True, "same-numerics")
+    assert found.environment["libc"][1] == "musl 1.2"
+    sim.import_snapshot(tmp_path / "a.npz")
+
+
+def test_a_tree_is_drawn() -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from dynlib import plot
+
+    sim = study()
+    ax = plot.tree(sim.tree())
+    words = {text.get_text() for text in ax.texts}
+    assert {"initial", "a", "b", "c", "d", "now", "k = 0.5"} <= words
+    ax.figure.savefig("/dev/null", format="png")
+
+
 def test_levels_of_agreement() -> None:
     sim = ring("rk45")
     assert sim.compat_check(ring("rk45").create_snapshot("x")).level == "bitwise"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from dynlib.plot.axes import axes_or_new
 from dynlib.results import ResultsView
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def time_series(
     results: ResultsView, name: str, *, ax: Axes | None = None, label: str | None = None, **style: Any
 ) -> Axes:
     """Plot one recorded quantity over time; `style` goes to `Axes.plot`. Returns the Axes."""
-    axes = _axes(ax)
+    axes = axes_or_new(ax)
     axes.plot(results.t, results[name], label=label if label is not None else name, **style)
     axes.set_xlabel("t")
     axes.set_ylabel(name)
@@ -24,16 +25,8 @@ def time_series(
 
 def mark_points(points: Iterable[tuple[float, float, str]], *, ax: Axes | None = None) -> Axes:
     """Mark moments (t, value, name), such as those of snapshots. Returns the Axes."""
-    axes = _axes(ax)
+    axes = axes_or_new(ax)
     for t, value, name in points:
         axes.plot([t], [value], "o", color="black", ms=7, mfc="white", mew=1.6, zorder=5)
         axes.annotate(name, (t, value), xytext=(6, 8), textcoords="offset points", fontsize=9)
     return axes
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # heavy and optional
-
-    return plt.figure(figsize=(8, 3.5), layout="constrained").add_subplot()

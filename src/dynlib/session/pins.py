@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import SessionPins
@@ -14,21 +14,31 @@ ACCEPTABLE = ("numerics_revision", "math")
 """Pins whose difference a caller may accept; the others make a state unusable."""
 
 
-class Compatibility(NamedTuple):
-    """Whether a state fits, and each differing pin with both values (here, there)."""
+@dataclass(frozen=True)
+class Compatibility:
+    """Whether a state fits, and each differing pin with both values (here, there); unpacks into these two.
+
+    `environment` holds what else differs (versions, C library, machine); it is never a reason to refuse.
+    """
 
     ok: bool
     differences: dict[str, tuple[object, object]]
+    environment: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.ok, self.differences))
 
     @property
     def level(self) -> str:
         """How far the two agree.
 
-        "bitwise": the same numbers on the same machine. "structure-only": the same equations under other numerics
-        (stepper, dtype, arithmetic, revision); values can be taken over, bits cannot. "incompatible": another model.
+        "bitwise": every bit will be the same. "same-numerics": the same computation, in another environment, where
+        the C library or the processor may round a function differently. "structure-only": the same equations under
+        other numerics (stepper, dtype, arithmetic, revision); values can be taken over, bits cannot. "incompatible":
+        another model.
         """
         if not self.differences:
-            return "bitwise"
+            return "same-numerics" if self.environment else "bitwise"
         return "incompatible" if "structure" in self.differences else "structure-only"
 
     def reason(self) -> str | None:
@@ -40,6 +50,13 @@ class Compatibility(NamedTuple):
             for name, (a, b) in self.differences.items()
         ]
         return "; ".join(parts)
+
+
+def compare_environments(here: Mapping[str, str], there: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What differs of all that the bits may depend on; interpreted and compiled kernels agree and do not count."""
+    names = dict.fromkeys((*here, *there))
+    pairs = {name: (here.get(name, ""), there.get(name, "")) for name in names if name not in ("kernel", "python")}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def compare_pins(here: SessionPins, there: SessionPins, accept: Iterable[str] = ()) -> Compatibility:

@@ -31,6 +31,7 @@ from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace
 from dynlib.session.adoption import Adoption, adopt
 from dynlib.session.difference import Difference, compare
+from dynlib.session.environment import environment
 from dynlib.session.full_model import FullModel, build, checked_dt
 from dynlib.session.lineage import (
     Edit,
@@ -44,7 +45,7 @@ from dynlib.session.lineage import (
     stretch_of,
     tree_of,
 )
-from dynlib.session.pins import Compatibility, compare_pins
+from dynlib.session.pins import Compatibility, compare_environments, compare_pins
 from dynlib.session.presets import PresetShelf
 from dynlib.session.proof import Proof, Replay, replay, verify_restart
 from dynlib.session.snapshot_file import (
@@ -822,10 +823,19 @@ class Sim:
             raise UnknownNameError("snapshot", name, self._snapshots)
         return self._snapshots[name]
 
-    def compat_check(self, snapshot: str | Snapshot) -> Compatibility:
-        """Whether a snapshot fits this session, and each differing pin with both values (here, there)."""
-        chosen = snapshot if isinstance(snapshot, Snapshot) else self.snapshot(snapshot)
-        return compare_pins(self._full.pins, chosen.state.pins)
+    def compat_check(self, snapshot: str | os.PathLike[str] | Snapshot) -> Compatibility:
+        """Whether a snapshot, or a snapshot file given as a path, fits this session; nothing is changed.
+
+        Gives each differing pin with both values (here, there), and how far the two agree (`level`). Raises
+        `UnknownNameError`, `SnapshotFileError`.
+        """
+        if isinstance(snapshot, str):
+            snapshot = self.snapshot(snapshot)
+        if isinstance(snapshot, Snapshot):
+            return compare_pins(self._full.pins, snapshot.state.pins)
+        meta = inspect_snapshot(snapshot)
+        surroundings = compare_environments(environment(self._full.kernel.jit), meta.environment)
+        return replace(compare_pins(self._full.pins, meta.pins), environment=surroundings)
 
     def can_resume(self) -> tuple[bool, str | None]:
         """`(True, None)`, or `(False, reason)` if the state does not fit the model."""
@@ -858,7 +868,8 @@ class Sim:
             chosen = self._current(name or "current")
         else:
             raise ConfigError(f"source must be 'current' or 'snapshot', not {source!r}")
-        write_snapshot(path, chosen, created="" if source == "current" else chosen.created)
+        created = "" if source == "current" else chosen.created
+        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit)
 
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:

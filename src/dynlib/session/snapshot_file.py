@@ -29,6 +29,7 @@ import numpy as np
 from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
 from dynlib.runtime.state import Array, SessionPins, SessionState
+from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
 from dynlib.session.snapshots import Snapshot
 from dynlib.spec.document import model_from_document
@@ -45,7 +46,11 @@ _COUNTER = itertools.count()
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
-_KEYS = _TEXT | _NUMBERS | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage"}
+_KEYS = (
+    _TEXT
+    | _NUMBERS
+    | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage", "environment"}
+)
 _MEMBER = re.compile(r"(y|params|stepper_config|workspace/(runtime|stepper)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
@@ -69,6 +74,7 @@ class SnapshotMeta:
     status: str
     pins: SessionPins
     stepper_config: Mapping[str, float]
+    environment: Mapping[str, str]
     document: Mapping[str, Any]
     lineage: Ancestor
     schema_version: int
@@ -87,6 +93,7 @@ def write_snapshot(
     snapshot: Snapshot,
     *,
     created: str,
+    jit: bool,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
     state = snapshot.state
@@ -111,6 +118,7 @@ def write_snapshot(
         "status": state.status.name,
         "pins": asdict(state.pins),
         "stepper_config": {k: _to_json(v) for k, v in zip(option_names, state.config, strict=True)},
+        "environment": environment(jit),
         "document": document_of(snapshot.model),
         "lineage": lineage_json(snapshot),
         "arrays": sorted(arrays),
@@ -426,6 +434,8 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and isinstance(config, dict)
         and isinstance(content["arrays"], list)
         and isinstance(content["document"], dict)
+        and isinstance(content["environment"], dict)
+        and all(isinstance(v, str) for v in content["environment"].values())
         and set(pins) == set(types)
         and all(type(pins[k]) is kind for k, kind in types.items())
         and content["status"] in Status.__members__
@@ -457,6 +467,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         status=content["status"],
         pins=SessionPins(**pins),
         stepper_config=values,
+        environment=content["environment"],
         document=content["document"],
         lineage=lineage,
         schema_version=content["schema_version"],
