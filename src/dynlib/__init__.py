@@ -14,7 +14,7 @@ _PUBLIC = {
     ),
     "dynlib.session.full_model": "FullModel build",
     "dynlib.session.sim": "RunOutcome Sim open_snapshot setup",
-    "dynlib.session.snapshot_file": "SnapshotMeta inspect_snapshot",
+    "dynlib.session.snapshot_file": "SnapshotMeta inspect_snapshot read_results",
     "dynlib.session.snapshots": "Snapshot",
     "dynlib.results": "Results ResultsView Segment",
     "dynlib.runtime.driver": "Buffers",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dynlib.runtime.state import SessionPins, SessionState
     from dynlib.session.full_model import FullModel, build
     from dynlib.session.sim import RunOutcome, Sim, open_snapshot, setup
-    from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot
+    from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_results
     from dynlib.session.snapshots import Snapshot
     from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model
     from dynlib.spec.model import Model

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from session.kit import digest_of, forged, neuron, parts, ring, unchanged
+from session.kit import content, digest_of, forged, neuron, parts, ring, unchanged
 
 import dynlib
 from dynlib import ConfigError, PinMismatchError, Sim, SnapshotError, SnapshotFileError, UnknownNameError
@@ -90,6 +91,20 @@ def test_stops_leave_no_mark_in_the_lineage() -> None:
     assert one.create_snapshot("x").id == three.create_snapshot("y").id
     deeds = three.snapshot("y").trail.deeds
     assert [type(d) for d in deeds] == [Recorder, Stretch]
+
+
+def test_short_runs_that_add_up_are_kept_for_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynlib.runtime.trace.PAUSE_SECONDS", 1e-9)
+    sim, whole = ring("rk45"), ring("rk45")
+    whole.run(T=5.0)
+    for k in range(1, 40):
+        sim.run(T=0.123 * k, resume=k > 1, record=False)
+    assert len(sim._traces[-1].states) == 40
+    res = whole.results()
+    for k in range(1, len(res), 3):
+        if res.t[k] < sim.t:
+            assert sim.at(float(res.t[k]))["w"] == res["w"][k]
+    assert sim.at(0.123 * 7 - 0.001)["w"] == whole.at(0.123 * 7 - 0.001)["w"]
 
 
 def test_a_long_history_costs_a_reference_per_deed() -> None:
@@ -245,6 +260,65 @@ def test_a_forged_story_is_refused(tmp_path: Path, change: object, message: str)
 
 
 DYNLIB_FILE_ERRORS = (SnapshotFileError, PinMismatchError)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_file_carries_the_results_if_asked(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.npz"
+    sim = ring("rk4", dtype)
+    sim.run(T=4.0, record_vars=["w", "u[2]"], tag="first")
+    sim.run(T=8.02, resume=True)
+    sim.export_snapshot(path)
+    with pytest.raises(SnapshotFileError, match="it carries no results"):
+        dynlib.read_results(path)
+    sim.export_snapshot(path, results=True)
+    res = dynlib.read_results(path)
+    assert content(res.raw) == content(sim.raw_results())
+    assert res.segments == sim.results().segments
+    assert res.raw.log.names == sim.results().raw.log.names
+    assert res.segment("first")["w"].tobytes() == sim.results().segment("first")["w"].tobytes()
+    other = ring("rk4", dtype)
+    other.import_snapshot(path)
+    assert len(other.results()) == 0, "an import clears what is recorded"
+    assert other.state.same_bits(sim.state)
+
+
+def spoil(name: str, array: object) -> object:
+    return lambda m, a: a.update({f"results/{name}": array})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m, a: m.update(results=None),
+        lambda m, a: m.update(results=3),
+        lambda m, a: m["results"].update(columns=["nope"]),
+        lambda m, a: m["results"].update(columns=["w", "w"]),
+        lambda m, a: m["results"].update(columns=[["w"]]),
+        lambda m, a: m["results"].update(segments=3),
+        lambda m, a: m["results"]["segments"][0].update(rows=[0, 10**6]),
+        lambda m, a: m["results"]["segments"][0].update(rows=[0, True]),
+        lambda m, a: m["results"]["segments"][0].update(status="FINE"),
+        lambda m, a: m["results"]["segments"][0].pop("tag", None) or m["results"]["segments"][0].pop("name"),
+        lambda m, a: a.pop("results/data"),
+        spoil("data", np.zeros(5)),
+        spoil("step", np.zeros(5, np.int64)),
+        spoil("t", np.zeros(81, np.int64)),
+        spoil("log_event", np.full(3, 99)),
+    ],
+)
+def test_forged_results_are_refused(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "a.npz"
+    sim = ring("rk4")
+    sim.run(T=4.0)
+    sim.export_snapshot(path, results=True)
+    meta, arrays = parts(path)
+    change(meta, arrays)
+    meta["arrays"] = sorted(arrays)
+    meta["digest"] = digest_of(meta, arrays)
+    path.write_bytes(forged(meta, arrays))
+    with pytest.raises(SnapshotFileError):
+        dynlib.read_results(path)
 
 
 # -- adoption ------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def info(arguments: argparse.Namespace) -> int:
     from dynlib.session.snapshot_file import inspect_snapshot
 
     meta = inspect_snapshot(arguments.file)
-    for key in (f.name for f in fields(meta) if f.name not in ("lineage", "document")):
+    for key in (f.name for f in fields(meta) if f.name not in ("lineage", "document", "results")):
         value = getattr(meta, key)
         if key == "pins":
             value = asdict(value)
@@ -38,6 +38,8 @@ def info(arguments: argparse.Namespace) -> int:
             print(f"{key}:", *(f"  {k:<18} {v}" for k, v in value.items()), sep="\n")
         else:
             print(f"{key:<20} {value}")
+    if meta.results is not None:
+        print(f"{'results':<20} {', '.join(meta.results['columns'])}")
     print(Lineage(meta.lineage))
     return 0
 

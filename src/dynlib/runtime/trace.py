@@ -10,6 +10,7 @@ from dynlib.runtime.state import SessionState
 
 BUDGET_BYTES = 64 * 2**20
 MOST_STATES = 20_000
+PAUSE_SECONDS = 0.1
 
 
 @dataclass
@@ -24,16 +25,17 @@ class Trace:
     end: float
     every: int = 1
     offered: int = 0
+    spent: float = 0.0
     times: list[float] = field(default_factory=list)
 
     @classmethod
     def starting_at(cls, state: SessionState) -> Trace:
         """A trace that begins here."""
-        return cls([state], state.t, times=[float(state["t_base"][0])])
+        return cls([state], state.t, times=[state.t])
 
     def copy(self) -> Trace:
         """A trace that can be continued without changing this one."""
-        return Trace(list(self.states), self.end, self.every, self.offered, list(self.times))
+        return Trace(list(self.states), self.end, self.every, self.offered, self.spent, list(self.times))
 
     @property
     def limit(self) -> int:
@@ -44,16 +46,24 @@ class Trace:
 
     def offer(self, make: Callable[[], SessionState]) -> None:
         """Take a state, unless it is one of those left out."""
+        self.spent = 0.0
         self.offered += 1
         if self.offered % self.every:
             return
         state = make()
         self.states.append(state)
-        self.times.append(float(state["t_base"][0]))
+        self.times.append(state.t)
         if len(self.states) > self.limit:
             del self.states[1::2], self.times[1::2]
             self.every *= 2
 
+    def worked(self, seconds: float, state: SessionState) -> None:
+        """Note work that ended without a pause; short runs that add up to a pause offer their last state."""
+        self.end = state.t
+        self.spent += seconds
+        if self.spent > PAUSE_SECONDS:
+            self.offer(lambda: state)
+
     def before(self, t: float) -> SessionState:
-        """The last state kept whose last completed step is not after `t`."""
+        """The last state kept that is not after `t`."""
         return self.states[max(0, bisect_right(self.times, t) - 1)]

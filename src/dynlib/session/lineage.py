@@ -153,7 +153,7 @@ class Ancestor:
     name: str
     t: float
     step: int
-    trail: Trail
+    trail: Trail = field(repr=False)
     state_digest: str
     known_id: list[str] = field(default_factory=list, repr=False, compare=False)
 

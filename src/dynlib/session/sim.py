@@ -279,7 +279,7 @@ class Sim:
             trail = trail.then(stretch_of(state, after))
         if not resume:
             self._clear_recording()
-        trace.end = after.t
+        trace.worked(time.perf_counter() - began, after)
         self._trail, self._traces = trail, [*(self._traces[:-1] if resume else []), trace]
         if recording:
             self._append(blocks, columns, tag, resume, first, after)
@@ -855,10 +855,18 @@ class Sim:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def export_snapshot(self, path: str | os.PathLike[str], source: str = "current", name: str | None = None) -> None:
+    def export_snapshot(
+        self,
+        path: str | os.PathLike[str],
+        source: str = "current",
+        name: str | None = None,
+        *,
+        results: bool = False,
+    ) -> None:
         """Write the current state, or a snapshot in memory (`source="snapshot"`, `name=…`), to one `.npz` file.
 
-        The write is atomic and durable. Raises `SnapshotError`, `ConfigError`.
+        With `results=True` the file also carries what is recorded, for `read_results`. The write is atomic and
+        durable. Raises `SnapshotError`, `ConfigError`.
         """
         if source == "snapshot":
             if name is None:
@@ -869,7 +877,10 @@ class Sim:
         else:
             raise ConfigError(f"source must be 'current' or 'snapshot', not {source!r}")
         created = "" if source == "current" else chosen.created
-        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit)
+        if results and self._recorded_model is not chosen.model:
+            raise ConfigError("the results belong to another model than the state and cannot share its file")
+        recording = self.raw_results() if results else None
+        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit, results=recording)
 
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:

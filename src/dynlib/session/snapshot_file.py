@@ -28,10 +28,12 @@ import numpy as np
 
 from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
+from dynlib.results import Results, ResultsView
 from dynlib.runtime.state import Array, SessionPins, SessionState
 from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
 from dynlib.session.snapshots import Snapshot
+from dynlib.session.stored_results import FOLDER, NAMES, results_from_arrays, results_to_arrays
 from dynlib.spec.document import model_from_document
 from dynlib.spec.model import Model
 from dynlib.spec.source import document_of
@@ -49,9 +51,9 @@ _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = (
     _TEXT
     | _NUMBERS
-    | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage", "environment"}
+    | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage", "environment", "results"}
 )
-_MEMBER = re.compile(r"(y|params|stepper_config|workspace/(runtime|stepper)/[A-Za-z]\w*)\.npy\Z")
+_MEMBER = re.compile(r"(y|params|stepper_config|(workspace/(runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
     re.DOTALL,
@@ -76,6 +78,7 @@ class SnapshotMeta:
     stepper_config: Mapping[str, float]
     environment: Mapping[str, str]
     document: Mapping[str, Any]
+    results: Mapping[str, Any] | None
     lineage: Ancestor
     schema_version: int
     digest: str
@@ -94,6 +97,7 @@ def write_snapshot(
     *,
     created: str,
     jit: bool,
+    results: Results | None = None,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
     state = snapshot.state
@@ -104,6 +108,10 @@ def write_snapshot(
     option_names = get_stepper(state.pins.stepper).option_names
     if option_names:
         arrays["stepper_config"] = np.array(state.config, "<f8")
+    recorded: dict[str, Any] | None = None
+    if results is not None:
+        stored, recorded = results_to_arrays(results)
+        arrays |= {name: _stored(array) for name, array in stored.items()}
     meta: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -121,6 +129,7 @@ def write_snapshot(
         "environment": environment(jit),
         "document": document_of(snapshot.model),
         "lineage": lineage_json(snapshot),
+        "results": recorded,
         "arrays": sorted(arrays),
     }
     meta["digest"] = _digest(meta, arrays)
@@ -146,7 +155,8 @@ def state_from(
     option_names = get_stepper(fresh.pins.stepper).option_names
     wanted = {member_of(spot): spot for spot in layout.fields}
     expected = {*wanted, *(["stepper_config"] if option_names else [])}
-    for name in sorted(expected ^ set(arrays)):
+    present = {name for name in arrays if not name.startswith(FOLDER)}
+    for name in sorted(expected ^ present):
         what = "is missing" if name in expected else "is not part of this model's state"
         raise _bad(path, f"array {name!r} {what}")
     blocks = fresh.blocks()
@@ -192,6 +202,17 @@ def state_from(
     if meta.pins == state.pins and meta.lineage.state_digest != digest_of(state):
         raise _bad(path, "the lineage leads to another state")
     return state
+
+
+def read_results(path: str | os.PathLike[str]) -> ResultsView:
+    """The results that a snapshot file carries, by name. Raises `SnapshotFileError`, also if it carries none."""
+    meta, arrays = read_snapshot(path)
+    if meta.results is None:
+        raise _bad(path, "it carries no results; write them with export_snapshot(path, results=True)")
+    try:
+        return ResultsView(results_from_arrays(arrays, meta.results, model_in(path, meta)))
+    except ValueError as problem:
+        raise _bad(path, f"its results are malformed: {problem}") from None
 
 
 def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
@@ -341,6 +362,9 @@ def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[st
     arrays = {name.removesuffix(".npy"): _array(path, name, data) for name, data in members.items()}
     if content["arrays"] != sorted(arrays):
         raise _bad(path, "the list of arrays does not agree with the members")
+    stored = {name for name in arrays if name.startswith(FOLDER)}
+    if stored != (set() if meta.results is None else set(NAMES)):
+        raise _bad(path, "the arrays of its results are not complete")
     if _digest(content, arrays) != meta.digest:
         raise _bad(path, "the digest does not agree with the content: the file is damaged or was altered")
     return meta, arrays
@@ -434,6 +458,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and isinstance(config, dict)
         and isinstance(content["arrays"], list)
         and isinstance(content["document"], dict)
+        and (content["results"] is None or isinstance(content["results"], dict))
         and isinstance(content["environment"], dict)
         and all(isinstance(v, str) for v in content["environment"].values())
         and set(pins) == set(types)
@@ -469,6 +494,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         stepper_config=values,
         environment=content["environment"],
         document=content["document"],
+        results=content["results"],
         lineage=lineage,
         schema_version=content["schema_version"],
         digest=content["digest"],

@@ -1,0 +1,106 @@
+"""Recorded results inside a snapshot file: as arrays of one dimension, and what their columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from dynlib.results import EventLog, Results, Segment
+from dynlib.runtime.state import Array
+from dynlib.spec.model import Model
+from dynlib.status import Status
+
+FOLDER = "results/"
+_NUMBERS = ("t", "data", "log_t", "log_values")
+_COUNTS = ("step", "at_stop", "log_step", "log_event")
+NAMES = tuple(f"{FOLDER}{name}" for name in (*_NUMBERS, *_COUNTS))
+
+
+def results_to_arrays(results: Results) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of a recording by the names of their members, and the metadata beside them."""
+    log = results.log
+    arrays = {
+        "t": results.t,
+        "step": results.step,
+        "at_stop": results.at_stop.astype("<i8"),
+        "data": results.data.ravel(),
+        "log_t": log.t,
+        "log_step": log.step,
+        "log_event": log.event.astype("<i8"),
+        "log_values": log.values.ravel(),
+    }
+    segments = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in results.segments]
+    return {f"{FOLDER}{name}": array for name, array in arrays.items()}, {
+        "columns": list(results.columns),
+        "segments": segments,
+    }
+
+
+def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Model) -> Results:
+    """A recording again, checked in every length. Raises `ValueError`."""
+    if not isinstance(content, Mapping) or set(content) != {"columns", "segments"}:
+        raise ValueError("it has no columns and segments")
+    parts = {name: arrays[f"{FOLDER}{name}"] for name in (*_NUMBERS, *_COUNTS)}
+    known = [*(e for q in model.states for e in q.element_names), *(a.name for a in model.aux)]
+    columns = content["columns"]
+    if not isinstance(columns, list) or any(c not in known for c in columns) or len(set(columns)) != len(columns):
+        raise ValueError("it has columns that the model does not")
+    depth = max((len(e.log) for e in model.events), default=0)
+    rows, entries = len(parts["t"]), len(parts["log_t"])
+    for name, size in (("step", rows), ("at_stop", rows), ("data", rows * len(columns)), ("log_step", entries),
+                       ("log_event", entries), ("log_values", entries * depth)):  # fmt: skip
+        if len(parts[name]) != size:
+            raise ValueError(f"{name} has {len(parts[name])} entries instead of {size}")
+    kinds = {name: "f" if name in _NUMBERS else "i" for name in parts}
+    if any(parts[name].dtype.kind != kind for name, kind in kinds.items()):
+        raise ValueError("an array has the wrong type")
+    if entries and not 0 <= parts["log_event"].min() <= parts["log_event"].max() < len(model.events):
+        raise ValueError("it logs events that the model does not have")
+    log = EventLog(
+        tuple(e.name for e in model.events),
+        tuple(tuple(label for label, _ in e.log) for e in model.events),
+        tuple(e.tags for e in model.events),
+        parts["log_t"], parts["log_step"], parts["log_event"].astype(np.int32),
+        parts["log_values"].reshape(entries, depth),
+    )  # fmt: skip
+    return Results(
+        tuple(columns),
+        parts["t"],
+        parts["step"],
+        parts["at_stop"] != 0,
+        parts["data"].reshape(rows, len(columns)),
+        _segments(content["segments"], rows, entries),
+        log,
+        model.name,
+    )
+
+
+def _segments(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
+    names = {f.name for f in fields(Segment)}
+    if not isinstance(content, list):
+        raise ValueError("its segments are malformed")
+    found: list[Segment] = []
+    for item in content:
+        if not isinstance(item, Mapping) or set(item) != names:
+            raise ValueError("its segments are malformed")
+        texts = all(isinstance(item[k], str) for k in ("name", "cfg_hash", "status"))
+        numbers = all(type(item[k]) in (int, float) for k in ("t_start", "t_end"))
+        counts = all(type(item[k]) is int for k in ("step_start", "step_end"))
+        spans = all(_is_span(item[k], size) for k, size in (("rows", rows), ("entries", entries)))
+        if not (texts and numbers and counts and spans) or type(item["resume"]) is not bool:
+            raise ValueError("its segments are malformed")
+        if item["status"] not in Status.__members__:
+            raise ValueError("its segments are malformed")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+        found.append(Segment(**values))
+    return tuple(found)
+
+
+def _is_span(value: object, size: int) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or any(type(v) is not int for v in value):
+        return False
+    first, last = value
+    return bool(0 <= first <= last <= size)
