@@ -20,7 +20,9 @@ _PUBLIC = {
     "dynlib.runtime.driver": "Buffers",
     "dynlib.runtime.state": "SessionPins SessionState",
     "dynlib.spec.locations": "builtin_models load_model map_model ode_model",
+    "dynlib.spec.lyapunov": "largest_lyapunov",
     "dynlib.spec.model": "Model",
+    "dynlib.spec.observer": "Observer extrema running_mean",
     "dynlib.status": "Status",
     "dynlib.steppers": "StepperSpec get_stepper list_steppers select_steppers",
 }
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
     from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_results
     from dynlib.session.snapshots import Snapshot
     from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model
+    from dynlib.spec.lyapunov import largest_lyapunov
     from dynlib.spec.model import Model
+    from dynlib.spec.observer import Observer, extrema, running_mean
     from dynlib.status import Status
     from dynlib.steppers import StepperSpec, get_stepper, list_steppers, select_steppers
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from dynlib import FullModel, Model, build, list_steppers, map_model, ode_model
+from dynlib import FullModel, Model, Observer, build, extrema, list_steppers, map_model, ode_model, running_mean
 
-KINDS = ("plain", "events", "lags", "both")
+KINDS = ("plain", "events", "lags", "both", "observed")
 CASES = [(stepper, kind) for stepper in list_steppers() for kind in KINDS]
 EVENTS = {
     "kick": {"phase": "pre", "cond": "cross_up(y, 0.3)", "action": "x = x - 0.25*y", "log": ["t", "x"]},
@@ -14,11 +14,17 @@ EVENTS = {
     "seen": {"phase": "both", "cond": "y < -0.2", "log": ["t"], "tags": ["quiet"]},
 }
 
+OBSERVERS = (
+    running_mean("r"),
+    extrema("x"),
+    Observer("path", {"length": 0.0}, {"length": "length + hypot(x - before_x, y - before_y) + 0*(t - before_t)"}),
+)
+
 
 @cache
 def model_of(family: str, kind: str, dtype: str = "float64") -> Model:
-    events = EVENTS if kind in ("events", "both") else {}
-    lagged = kind in ("lags", "both")
+    events = EVENTS if kind in ("events", "both", "observed") else {}
+    lagged = kind in ("lags", "both", "observed")
     common = {"states": {"x": 0.5, "y": 0.1}, "events": events, "aux": {"r": "sqrt(x*x + y*y)"}, "dtype": dtype}
     params = {"a": 1.2, "b": 0.3, "hits": 0.0}
     if family == "map":
@@ -34,7 +40,8 @@ def full(stepper: str, kind: str, *, jit: bool = True, dtype: str = "float64") -
     """One kernel per case and process."""
     family = "map" if stepper == "map" else "ode"
     dt = None if stepper in ("map", "rk45") else 0.1
-    return build(model_of(family, kind, dtype), stepper=stepper, dt=dt, jit=jit)
+    observers = OBSERVERS if kind == "observed" else ()
+    return build(model_of(family, kind, dtype), stepper=stepper, dt=dt, jit=jit, observers=observers)
 
 
 def horizon(stepper: str) -> float:

@@ -16,6 +16,7 @@ from dynlib.compile.layout import Layout, layout_of
 from dynlib.compile.skeleton import kernel_source
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
+from dynlib.spec.observer import BoundObserver
 from dynlib.steppers.registry import StepperSpec
 
 MATH_MODES = ("strict", "contract")
@@ -54,7 +55,14 @@ class Kernel:
         return bool(function.stats.cache_hits)
 
 
-def build_kernel(model: Model, stepper: StepperSpec, *, jit: bool = True, math: str = "strict") -> Kernel:
+def build_kernel(
+    model: Model,
+    stepper: StepperSpec,
+    *,
+    jit: bool = True,
+    math: str = "strict",
+    observers: tuple[BoundObserver, ...] = (),
+) -> Kernel:
     """Generate, load and (unless `jit=False`) compile the kernel. Raises `ConfigError`."""
     if math not in MATH_MODES:
         raise ConfigError(f"math must be 'strict' or 'contract', not {math!r}")
@@ -62,8 +70,8 @@ def build_kernel(model: Model, stepper: StepperSpec, *, jit: bool = True, math: 
         raise ConfigError(
             f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}"
         )
-    layout = layout_of(model, stepper)
-    source = kernel_source(model, stepper, layout)
+    layout = layout_of(model, stepper, observers)
+    source = kernel_source(model, stepper, layout, observers)
     return Kernel(source, layout, _module(source, jit, math), jit, math)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dynlib.spec.model import Model
+from dynlib.spec.observer import BoundObserver
 from dynlib.steppers.registry import StepperSpec
 
 TIME_TOLERANCE = 4 * 2.0**-52
@@ -18,9 +19,9 @@ class Field:
     """A named stretch of one block.
 
     `block` is "times" (float64), "reals" (the model's dtype) or "counts" (int64). `role` says who owns it:
-    "state", "params", "runtime" (clock, recorder, lags) or "stepper". `on_edit` is what becomes of it when a state or
-    parameter is set from outside: "keep", "restart" (back to its value at the start of a run) or "rewrite" (set by
-    the session itself).
+    "state", "params", "runtime" (clock, recorder, lags), "stepper" or "observer". `on_edit` is what becomes of it
+    when a state or parameter is set from outside: "keep", "restart" (back to its value at the start of a run) or
+    "rewrite" (set by the session itself).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layout:
     """All fields of a model under a stepper; `signature` identifies the workspace."""
 
     fields: tuple[Field, ...]
+    meaning: str = ""  # what else a workspace must agree in: the texts of the observers
 
     @cached_property
     def by_name(self) -> dict[str, Field]:
@@ -61,10 +63,10 @@ class Layout:
     def signature(self) -> str:
         """Hex digest over names, blocks, sizes and order of all fields."""
         text = ";".join(f"{f.name}:{f.block}:{f.size}:{f.role}" for f in self.fields)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256((text + self.meaning).encode()).hexdigest()[:16]
 
 
-def layout_of(model: Model, stepper: StepperSpec) -> Layout:
+def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver, ...] = ()) -> Layout:
     """Where everything with memory between two steps is kept."""
     n = model.n_states
     rows: list[tuple[str, str, int, str, str]] = [
@@ -96,9 +98,11 @@ def layout_of(model: Model, stepper: StepperSpec) -> Layout:
             ("k1_valid", "counts", 1, "stepper", "restart"),
             ("rejected", "counts", 1, "stepper", "keep"),
         ]
+    # float64 also in models of float32: an observer counts, and sums over many steps
+    rows += [(o.field(key), "times", 1, "observer", "keep") for o in observers for key in o.observer.memory]
     ends = {"reals": 0, "times": 0, "counts": 0}
     fields = []
     for name, block, size, role, on_edit in rows:
         fields.append(Field(name, block, size, role, on_edit, ends[block]))
         ends[block] += size
-    return Layout(tuple(fields))
+    return Layout(tuple(fields), "".join(f"\n{o.text}" for o in observers))

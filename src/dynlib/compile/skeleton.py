@@ -9,8 +9,9 @@ from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
 from dynlib.compile.writer import code_names, lag_name
-from dynlib.spec.expressions import Lag, walk
+from dynlib.spec.expressions import Lag, Name, walk
 from dynlib.spec.model import Event, Model
+from dynlib.spec.observer import BEFORE, BoundObserver
 from dynlib.status import Status
 from dynlib.steppers.registry import StepperSpec
 
@@ -103,7 +104,7 @@ def kernel({arguments}):
 _SLOT = re.compile(r"^( *)\{(\w+)\}\n", re.MULTILINE)
 
 
-def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
+def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers: tuple[BoundObserver, ...] = ()) -> str:
     """The text of the generated module: deterministic, readable, and all that a run executes."""
     scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
     names = code_names(model, scalar)
@@ -111,7 +112,7 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
     form = Form(model, names, layout, scalar, kept)
     used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}
     functions = form.functions(used)
-    body = _loop(model, stepper, layout, form, used)
+    body = _loop(model, stepper, layout, form, used, observers)
     statuses = [f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", body)]
     imports = [f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}", "import numpy as np"]
     lines = [
@@ -130,7 +131,14 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout) -> str:
     return "\n".join(lines) + "\n" + body
 
 
-def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: set[str]) -> str:
+def _loop(
+    model: Model,
+    stepper: StepperSpec,
+    layout: Layout,
+    form: Form,
+    used: set[str],
+    observers: tuple[BoundObserver, ...],
+) -> str:
     advance: Advance = advance_of(model, stepper, form)
     events = {phase: [e for e in model.events if phase in e.phases] for phase in ("pre", "post")}
     written = {a.target for e in model.events for a in e.actions}
@@ -139,16 +147,17 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
     if before:
         before = ["if begun == 0:", *before, "    begun = 1"]
     after = [*load_lags, *_events(events["post"], form, advance, used), *_store_lags(form)]
+    watch = _Watch(observers, form, layout)
     slots = {
         "start_sample": form.sample("0", "t_out", "out"),
         "before": before,
-        "step": advance.step,
+        "step": [*watch.remember, *advance.step],
         "check": _finite(form),
         "prepare_outputs": advance.prepare_outputs,
         "interpolate": advance.interpolate,
         "grid_sample": form.sample("0", "tau", "out"),
         "commit": [*advance.commit, *form.each("{base} = {new}")],
-        "after": after,
+        "after": [*after, *watch.update(used)],
         "sample": form.sample("0", "t", "base"),
         "stop": _stop(model, form, used),
         "report": form.each("{out} = {base}"),
@@ -178,6 +187,7 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
         "if recording != 0 and record_dt > 0.0:",
         "    next_t = record_t0 + grid * record_dt",
         "edge = smaller(next_t, horizon)",
+        *watch.unpack,
         *advance.unpack,
         *load_lags,
     ]
@@ -192,6 +202,7 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
         "cursor[1] = logs",
         "cursor[2] = grid",
         "last[0] = last_t",
+        *watch.pack,
         *advance.pack,
     ]
 
@@ -204,6 +215,36 @@ def _loop(model: Model, stepper: StepperSpec, layout: Layout, form: Form, used: 
     text = text.replace("{tolerance}", "0.0" if stepper.adaptive else repr(TIME_TOLERANCE))
     text = text.replace("{n_logs}", str(len(events["pre"]) + len(events["post"])))
     return re.sub(r"@(\w+)", lambda m: str(layout[m[1]].start), text)
+
+
+class _Watch:
+    """The fragments of the observers: nothing at all where there are none."""
+
+    def __init__(self, observers: tuple[BoundObserver, ...], form: Form, layout: Layout) -> None:
+        self.observers, self.form = observers, form
+        slots = [(o.field(key), layout[o.field(key)].start) for o in observers for key in o.observer.memory]
+        self.unpack = [f"{name} = times[{slot}]" for name, slot in slots]
+        self.pack = [f"times[{slot}] = {name}" for name, slot in slots]
+        read = {n.id for o in observers for _, e in o.updates for n in walk(e) if isinstance(n, Name)}
+        self.before = {name: f"observer_{name}" for name in sorted(read) if name.startswith(BEFORE)}
+        writer = form.writer([], "")
+        self.remember = [
+            f"{code} = {'t' if name == f'{BEFORE}t' else writer.variable(name.removeprefix(BEFORE))}"
+            for name, code in self.before.items()
+        ]
+
+    def update(self, used: set[str]) -> list[str]:
+        """The lines after a completed step."""
+        lines: list[str] = []
+        for o in self.observers:
+            lines.append(f"# observer {o.name}")
+            writer = self.form.writer(lines, "")
+            writer.args = {**self.before, **{key: o.field(key) for key in (*o.observer.memory, *o.observer.update)}}
+            for key, expr in o.updates:
+                writer.hoist([expr])
+                writer.emit(f"{o.field(key)} = np.float64({writer.value(expr)})")
+            used |= writer.used
+        return lines
 
 
 def _finite(form: Form) -> list[str]:

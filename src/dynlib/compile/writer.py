@@ -121,7 +121,7 @@ KERNEL_NAMES = frozenset(
         "lag",
     ]
 )
-_STAGED = re.compile(r"(?:[kf]\d+|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
+_STAGED = re.compile(r"(?:[kf]\d+|observer|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
 _CHOICE, _OR, _AND, _NOT, _COMPARE = 0, 1, 2, 2, 3

@@ -12,6 +12,7 @@ from dynlib.errors import ConfigError, suggest
 from dynlib.runtime.state import SessionPins, SessionState, initial_state
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
+from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.steppers import StepperSpec, get_stepper, list_steppers
 from dynlib.version import NUMERICS_REVISION, VERSION
 
@@ -28,6 +29,7 @@ class FullModel:
     kernel: Kernel
     config: tuple[float, ...]
     dt: float
+    observers: tuple[BoundObserver, ...] = ()
 
     @cached_property
     def pins(self) -> SessionPins:
@@ -50,7 +52,16 @@ class FullModel:
 
     def initial_state(self) -> SessionState:
         """The state that the model itself describes."""
-        return initial_state(self.model, self.kernel.layout, self.pins, self.config, self.dt)
+        return self.state_at_root(self.config, self.dt)
+
+    def state_at_root(self, config: tuple[float, ...], dt: float) -> SessionState:
+        """The state that the model itself describes, under given options and step size."""
+        return initial_state(self.model, self.kernel.layout, self.pins, config, dt).edited(self.fresh_observers)
+
+    @cached_property
+    def fresh_observers(self) -> dict[str, float]:
+        """The memory of the observers before their first step, by field."""
+        return {o.field(key): value for o in self.observers for key, value in o.observer.memory.items()}
 
     def __repr__(self) -> str:
         mode = "compiled" if self.kernel.jit else "interpreted"
@@ -65,19 +76,22 @@ def build(
     jit: bool = True,
     math: str = "strict",
     mods: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
     **options: float,
 ) -> FullModel:
     """Load a model and make it ready to run.
 
     `stepper` defaults to the model's own, else to rk45 (ODEs) or map (maps). `dt` is the step size of a fixed-step
     method and the first step of an adaptive one (which otherwise chooses it). `options` are those of the stepper
-    (`rtol`, `atol`, …). `math="contract"` allows fused multiply-add. Raises `ModelError` and `ConfigError`.
+    (`rtol`, `atol`, …). `math="contract"` allows fused multiply-add. `observers` follow every run. Raises
+    `ModelError` and `ConfigError`.
     """
     loaded = load_model(model, mods)
     spec = get_stepper(stepper or loaded.sim.stepper or DEFAULT_STEPPER[loaded.kind])
     config = spec.configure(**{**_model_options(loaded, spec), **options})
-    kernel = build_kernel(loaded, spec, jit=jit, math=math)
-    return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt))
+    bound = bind(observers, loaded)
+    kernel = build_kernel(loaded, spec, jit=jit, math=math, observers=bound)
+    return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)
 
 
 def _nominal_dt(model: Model, stepper: StepperSpec, dt: float | None) -> float:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dynlib.runtime.state import SessionState
+from dynlib.runtime.state import Array, SessionState
 from dynlib.spec.model import Model
 from dynlib.status import Status
 
@@ -24,7 +24,8 @@ from dynlib.status import Status
 class Edit:
     """Values set from outside at time `t` after `step` steps.
 
-    `changes` are (name, old, new): states and parameters by name, `run.t0`, `run.dt`, `option.rtol`, ….
+    `changes` are (name, old, new): states and parameters by name, `run.t0`, `run.dt`, `option.rtol`, and the memory of
+    observers by field (`observer.observer_mean_of_x_count`).
     `dropped` names the memory that was given up because it depends on them (pending step, stepper history, step-size
     control). `restart` says whether the trajectory begins anew there, `new_past` whether lags forget what was before.
     """
@@ -201,7 +202,13 @@ def stretch_of(before: SessionState, after: SessionState) -> Stretch:
 
 
 def edit_of(
-    before: SessionState, after: SessionState, model: Model, options: tuple[str, ...], *, new_past: bool = False
+    before: SessionState,
+    after: SessionState,
+    model: Model,
+    options: tuple[str, ...],
+    *,
+    restart: bool = True,
+    new_past: bool = False,
 ) -> Edit:
     """The deed that led from one state to another by setting values."""
     changes: list[tuple[str, float, float]] = []
@@ -213,8 +220,9 @@ def edit_of(
             changes.append((names[k], float(old[k]), float(new[k])))
     pairs = [("run.t0", before.t, after.t), ("run.dt", before.nominal_dt, after.nominal_dt)]
     pairs += [(f"option.{n}", a, b) for n, a, b in zip(options, before.config, after.config, strict=True)]
+    watched = [f.name for f in before.layout.fields if f.role == "observer"]
+    pairs += [(f"observer.{name}", float(before[name][0]), float(after[name][0])) for name in watched]
     changes += [pair for pair in pairs if pair[1] != pair[2]]
-    restart = after.times is not before.times
     dropped = [f.name for f in before.layout.fields if f.on_edit == "restart" and before[f.name].any()]
     return Edit(before.t, before.step, tuple(changes), tuple(dropped) if restart else (), restart, new_past)
 
@@ -228,6 +236,7 @@ def repeated_edit(edit: Edit, state: SessionState, model: Model, options: tuple[
             spots[name] = (field_name, k)
     t = dt = None
     config = dict(zip(options, state.config, strict=True))
+    watched: dict[str, float | Array] = {}
     for name, _, new in edit.changes:
         if name == "run.t0":
             t = new
@@ -235,11 +244,15 @@ def repeated_edit(edit: Edit, state: SessionState, model: Model, options: tuple[
             dt = new
         elif name.startswith("option."):
             config[name.removeprefix("option.")] = new
+        elif name.startswith("observer."):
+            watched[name.removeprefix("observer.")] = new
         else:
             field_name, k = spots[name]
             vectors[field_name][k] = new
     state = replace(state, config=tuple(config[name] for name in options))
-    return state.restarted(**vectors, t=t, dt=dt, new_past=edit.new_past) if edit.restart else state
+    if edit.restart:
+        state = state.restarted(**vectors, t=t, dt=dt, new_past=edit.new_past)
+    return state.edited(watched) if watched else state
 
 
 # -- as JSON -------------------------------------------------------------------------------------------------------

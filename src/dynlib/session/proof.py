@@ -17,7 +17,7 @@ import numpy as np
 from dynlib.errors import ConfigError, NumericsWarning, SnapshotError
 from dynlib.results import Results
 from dynlib.runtime.driver import Buffers, Recording, Task, drive
-from dynlib.runtime.state import SessionState, initial_state
+from dynlib.runtime.state import SessionState
 from dynlib.session.difference import ulp_distance
 from dynlib.session.full_model import FullModel
 from dynlib.session.lineage import Deed, Edit, Moment, Recorder, digest_of, repeated_edit
@@ -194,7 +194,7 @@ def replay(full: FullModel, last: Moment) -> Replay:
     root = last.trail.root
     if not root.exact:
         raise SnapshotError(f"this lineage cannot be replayed, its root is not exact: {root.note}")
-    state = initial_state(full.model, full.kernel.layout, full.pins, tuple(v for _, v in root.options), root.dt)
+    state = full.state_at_root(tuple(v for _, v in root.options), root.dt)
     found = []
     for moment in (*last.trail.moments(), last):
         for deed in moment.trail.deeds:

@@ -17,6 +17,7 @@ import numpy as np
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import (
     ConfigError,
+    ModelError,
     NumericsWarning,
     PinMismatchError,
     ResumeError,
@@ -59,6 +60,7 @@ from dynlib.session.snapshot_file import (
 from dynlib.session.snapshots import Snapshot
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Quantity, spans
+from dynlib.spec.observer import Observer
 from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
@@ -96,7 +98,7 @@ class Sim:
         self._full = model if isinstance(model, FullModel) else build(model)
         self._buffers = buffers or Buffers()
         self._state = self._mark = self._full.initial_state()
-        self._state_model = self._full.model  # whose names the state goes by, until another model takes over
+        self._state_full = self._full  # whose names the state goes by, until another model takes over
         self._trail = self._mark_trail = self._new_trail()
         self._traces = [Trace.starting_at(self._state)]
         self._snapshots: dict[str, Snapshot] = {}
@@ -147,11 +149,11 @@ class Sim:
 
     def state_dict(self) -> dict[str, Any]:
         """The current state by name: a float, or an array of shape (N,) for an array state."""
-        return _by_name(self._state_model.states, self.state_vector())
+        return _by_name(self._state_full.model.states, self.state_vector())
 
     def param_dict(self) -> dict[str, Any]:
         """The current parameters by name."""
-        return _by_name(self._state_model.params, self.param_vector())
+        return _by_name(self._state_full.model.params, self.param_vector())
 
     def config(self) -> dict[str, Any]:
         """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
@@ -181,6 +183,7 @@ class Sim:
             "dt": state.nominal_dt,
             "time_shift": state.time_shift,
             "inside_a_step": state.pending,
+            "observers": [o.name for o in self._full.observers],
             "samples": self._rows,
             "segments": [s.name for s in self._segments],
             "snapshots": list(self._snapshots),
@@ -249,13 +252,20 @@ class Sim:
         trail = self._trail if resume else self._mark_trail
         if not resume and state is not self._mark:
             names = self._full.stepper.option_names
-            trail = trail.then(edit_of(self._mark, state, self._full.model, names, new_past=ic is not None))
+            begun = state.times is not self._mark.times
+            trail = trail.then(
+                edit_of(self._mark, state, self._full.model, names, restart=begun, new_past=ic is not None)
+            )
         trace = self._traces[-1].copy() if resume else Trace.starting_at(state)
         if transient > 0.0:
             allowed = _FAR if N is not None else n_limit
             before = state
             state = self._drive(state, Task(state.t + transient, allowed, Status.MAX_STEPS), columns, report, trace)[0]
             trail = trail.then(stretch_of(before, state))
+            if self._full.observers:  # a transient does not count
+                untouched = {name: float(before[name][0]) for name in self._full.fresh_observers}
+                state, trail = self._with_observers(state, untouched, trail)
+                trace = Trace.starting_at(state)
             if N is not None:  # steps are counted from the end of the transient
                 n_limit = state.step + N
         first = state
@@ -283,7 +293,7 @@ class Sim:
         self._trail, self._traces = trail, [*(self._traces[:-1] if resume else []), trace]
         if recording:
             self._append(blocks, columns, tag, resume, first, after)
-        self._state, self._state_model = after, self._full.model
+        self._state, self._state_full = after, self._full
         outcome = RunOutcome(
             after.status,
             after.t,
@@ -582,6 +592,29 @@ class Sim:
         if clear_history:
             self._clear_recording()
 
+    def observer(self, name: str) -> dict[str, float]:
+        """The numbers of an observer by name, and what is read from them. Raises `UnknownNameError`."""
+        if not self.can_resume()[0]:
+            raise ResumeError(f"the state belongs to another model: {self.can_resume()[1]}")
+        for each in self._full.observers:
+            if each.name == name:
+                return each.values({key: float(self._state[each.field(key)][0]) for key in each.observer.memory})
+        raise UnknownNameError("observer", name, [o.name for o in self._full.observers])
+
+    def reset_observers(self) -> None:
+        """Begin anew with the memory of all observers; the trajectory goes on as it is. The mark moves here."""
+        state, trail = self._with_observers(self._state, self._full.fresh_observers, self._trail)
+        self._state = self._mark = state
+        self._trail = self._mark_trail = trail
+        self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(state)]
+
+    def _with_observers(
+        self, state: SessionState, memory: Mapping[str, float], trail: Trail
+    ) -> tuple[SessionState, Trail]:
+        after = state.edited(dict(memory))
+        names = self._full.stepper.option_names
+        return after, trail.then(edit_of(state, after, self._full.model, names, restart=False))
+
     @property
     def presets(self) -> PresetShelf:
         """The presets of this session."""
@@ -626,7 +659,7 @@ class Sim:
             raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {name!r}")
         if not isinstance(description, str):
             raise SnapshotError(f"the description of a snapshot must be a text, not {description!r}")
-        snapshot = Snapshot(name, self._state, self._state_model, self._trail, description)
+        snapshot = self._current(name, description)
         if self._mark is self._state:
             self._mark_trail = self._trail.after(snapshot)
         self._trail = self._trail.after(snapshot)
@@ -634,7 +667,10 @@ class Sim:
         return snapshot
 
     def _keep_initial(self) -> None:
-        snapshot = Snapshot("initial", self._mark, self._full.model, self._mark_trail, "before the first run")
+        full = self._full
+        snapshot = Snapshot(
+            "initial", self._mark, full.model, self._mark_trail, "before the first run", observers=full.observers
+        )
         if self._mark is self._state:
             self._trail = self._trail.after(snapshot)
         self._mark_trail = self._mark_trail.after(snapshot)
@@ -647,7 +683,7 @@ class Sim:
     def _stand_at(self, state: SessionState, trail: Trail) -> None:
         """Place the session: state and mark are this one, and nothing is recorded."""
         self._state = self._mark = state
-        self._state_model = self._full.model
+        self._state_full = self._full
         self._trail = self._mark_trail = trail
         self._traces = [Trace.starting_at(state)]
         self._clear_recording()
@@ -690,7 +726,7 @@ class Sim:
         other._snapshots = dict(self._snapshots)
         other._presets = self._presets.copy()
         other._stand_at(self._state, self._trail)
-        other._state_model = self._state_model
+        other._state_full = self._state_full
         return other
 
     def lineage(self, snapshot: str | Snapshot | None = None) -> Lineage:
@@ -710,8 +746,9 @@ class Sim:
         """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage."""
         return compare(self._moment(a), self._moment(b))
 
-    def _current(self, name: str = "current") -> Snapshot:
-        return Snapshot(name, self._state, self._state_model, self._trail)
+    def _current(self, name: str = "current", description: str = "") -> Snapshot:
+        full = self._state_full
+        return Snapshot(name, self._state, full.model, self._trail, description, observers=full.observers)
 
     def _moment(self, which: str | Snapshot | None) -> Snapshot:
         if which is None:
@@ -880,7 +917,8 @@ class Sim:
         if results and self._recorded_model is not chosen.model:
             raise ConfigError("the results belong to another model than the state and cannot share its file")
         recording = self.raw_results() if results else None
-        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit, results=recording)
+        observers = [o.observer.as_document() for o in chosen.observers]
+        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit, observers=observers, results=recording)
 
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
@@ -950,8 +988,11 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True) -> Sim:
     model = model_in(path, meta)
     try:
         spec = get_stepper(meta.pins.stepper)
-        full = build(model, stepper=spec.name, dt=meta.nominal_dt or None, jit=jit, math=meta.pins.math)
-    except ConfigError as problem:
+        observers = [Observer(**each) for each in meta.observers]
+        full = build(
+            model, stepper=spec.name, dt=meta.nominal_dt or None, jit=jit, math=meta.pins.math, observers=observers
+        )
+    except (ConfigError, ModelError) as problem:
         raise SnapshotFileError(f"{os.fspath(path)} needs what this library does not have: {problem}") from None
     sim = Sim(full)
     sim.import_snapshot(path)
@@ -966,10 +1007,11 @@ def setup(
     jit: bool = True,
     math: str = "strict",
     mods: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
     **options: float,
 ) -> Sim:
     """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
-    return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, **options))
+    return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))
 
 
 def _whole(name: str, value: object) -> int:

@@ -51,7 +51,18 @@ _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = (
     _TEXT
     | _NUMBERS
-    | {"schema_version", "step", "pins", "stepper_config", "arrays", "document", "lineage", "environment", "results"}
+    | {
+        "schema_version",
+        "step",
+        "pins",
+        "stepper_config",
+        "arrays",
+        "document",
+        "lineage",
+        "environment",
+        "observers",
+        "results",
+    }
 )
 _MEMBER = re.compile(r"(y|params|stepper_config|(workspace/(runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(
@@ -78,6 +89,7 @@ class SnapshotMeta:
     stepper_config: Mapping[str, float]
     environment: Mapping[str, str]
     document: Mapping[str, Any]
+    observers: list[dict[str, Any]]
     results: Mapping[str, Any] | None
     lineage: Ancestor
     schema_version: int
@@ -97,6 +109,7 @@ def write_snapshot(
     *,
     created: str,
     jit: bool,
+    observers: list[dict[str, Any]],
     results: Results | None = None,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
@@ -127,6 +140,7 @@ def write_snapshot(
         "pins": asdict(state.pins),
         "stepper_config": {k: _to_json(v) for k, v in zip(option_names, state.config, strict=True)},
         "environment": environment(jit),
+        "observers": observers,
         "document": document_of(snapshot.model),
         "lineage": lineage_json(snapshot),
         "results": recorded,
@@ -459,6 +473,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and isinstance(content["arrays"], list)
         and isinstance(content["document"], dict)
         and (content["results"] is None or isinstance(content["results"], dict))
+        and _are_observers(content["observers"])
         and isinstance(content["environment"], dict)
         and all(isinstance(v, str) for v in content["environment"].values())
         and set(pins) == set(types)
@@ -494,10 +509,28 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         stepper_config=values,
         environment=content["environment"],
         document=content["document"],
+        observers=content["observers"],
         results=content["results"],
         lineage=lineage,
         schema_version=content["schema_version"],
         digest=content["digest"],
+    )
+
+
+def _are_observers(content: object) -> bool:
+    def table(item: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> bool:
+        return isinstance(item[key], dict) and all(
+            type(v) in (kind if isinstance(kind, tuple) else (kind,)) for v in item[key].values()
+        )
+
+    return isinstance(content, list) and all(
+        isinstance(item, dict)
+        and set(item) == {"name", "memory", "update", "read"}
+        and isinstance(item["name"], str)
+        and table(item, "memory", (int, float))
+        and table(item, "update", str)
+        and table(item, "read", str)
+        for item in content
     )
 
 

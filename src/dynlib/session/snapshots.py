@@ -10,6 +10,7 @@ from functools import cached_property
 from dynlib.runtime.state import SessionState
 from dynlib.session.lineage import Trail, digest_of, moment_id
 from dynlib.spec.model import Model
+from dynlib.spec.observer import BoundObserver
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Snapshot:
     model: Model = field(repr=False)
     trail: Trail = field(repr=False)
     description: str = ""
+    observers: tuple[BoundObserver, ...] = field(default=(), repr=False)
     seconds: float = field(default_factory=time.time)
     known_id: list[str] = field(default_factory=list, repr=False, compare=False)
 

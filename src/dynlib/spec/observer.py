@@ -1,0 +1,156 @@
+"""Observers: memory that follows a run step by step, written in the expressions of the model language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynlib.errors import ConfigError, Where
+from dynlib.spec.expressions import Lag, Node, canonical, is_reserved, parse, walk
+from dynlib.spec.model import Model
+from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate
+
+BEFORE = "before_"
+
+
+@dataclass(frozen=True)
+class Observer:
+    """A named set of numbers that is updated after every completed step and is part of the state.
+
+    `memory` maps names to initial values. `update` maps names to expressions, done in this order after the events of
+    the step; a name that is not in the memory is a value for the later lines only. An expression may read states,
+    parameters, aux variables, `t`, the memory, and `before_x`, `before_t`: a state and the time before the step.
+    `read` maps further names to expressions of the memory alone, computed when somebody looks. Names that the model
+    has too mean what the observer says, inside the observer.
+    """
+
+    name: str
+    memory: Mapping[str, float]
+    update: Mapping[str, str]
+    read: Mapping[str, str]
+
+    def __init__(
+        self, name: str, memory: Mapping[str, float], update: Mapping[str, str], read: Mapping[str, str] | None = None
+    ) -> None:
+        where = Where("", f"observer {name}")
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+            raise ConfigError(f"the name of an observer must be a word, not {name!r}")
+        for word in (*memory, *update, *(read or {})):
+            if not word.isidentifier() or not word[0].isalpha() or is_reserved(word):
+                raise ConfigError(f"{where}: {word!r} is not a name")
+        values = {key: float(value) for key, value in memory.items()}
+        texts = {key: str(text) for key, text in update.items()}
+        for key, value in (("name", name), ("memory", values), ("update", texts), ("read", dict(read or {}))):
+            object.__setattr__(self, key, value)
+        unchanged = [key for key in values if key not in texts]
+        if unchanged:
+            raise ConfigError(f"{where}: nothing updates {unchanged[0]!r}")
+
+    def as_document(self) -> dict[str, Any]:
+        """The observer in plain values."""
+        return {"name": self.name, "memory": self.memory, "update": self.update, "read": self.read}
+
+
+@dataclass(frozen=True)
+class BoundObserver:
+    """An observer whose expressions are resolved against a model."""
+
+    observer: Observer
+    updates: tuple[tuple[str, Node], ...]
+    reads: tuple[tuple[str, Node], ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.observer.name
+
+    def field(self, key: str) -> str:
+        """The name of one of its numbers in the state."""
+        return f"observer_{self.name}_{key}"
+
+    @property
+    def text(self) -> str:
+        """What it computes, in one spelling."""
+        lines = [f"{key} = {canonical(node)}" for key, node in self.updates]
+        return "\n".join([self.name, ", ".join(self.observer.memory), *lines])
+
+    def values(self, memory: Mapping[str, float]) -> dict[str, float]:
+        """The memory with what is read from it; NaN where that is not defined."""
+        found = dict(memory)
+        for key, node in self.reads:
+            try:
+                found[key] = evaluate(node, found, Terms())
+            except (ArithmeticError, ValueError):
+                found[key] = float("nan")
+        return found
+
+
+def bind(observers: Iterable[Observer], model: Model) -> tuple[BoundObserver, ...]:
+    """Observers made ready for a model. Raises `ConfigError`, and `ModelError` for their expressions."""
+    found: dict[str, BoundObserver] = {}
+    for observer in observers:
+        if not isinstance(observer, Observer):
+            raise ConfigError(f"observers must be Observer values, not {observer!r}")
+        if observer.name in found:
+            raise ConfigError(f"there are two observers named {observer.name!r}")
+        found[observer.name] = _bind(observer, model)
+    return tuple(found.values())
+
+
+def _bind(observer: Observer, model: Model) -> BoundObserver:
+    where = Where(model.name, f"observer {observer.name}")
+    scope = Scope(
+        frozenset(q.name for q in model.states),
+        frozenset(q.name for q in model.params),
+        dict(model.constants),
+        {q.name: q.size for q in (*model.states, *model.params) if q.size is not None},
+        frozenset(a.name for a in model.aux),
+        {f.name: len(f.args) for f in model.functions},
+    )
+    before = {f"{BEFORE}{q.name}" for q in model.states if q.size is None} | {f"{BEFORE}t"}
+    known = {*observer.memory, *before}
+    updates = []
+    for key, text in observer.update.items():
+        at = where.at(key=key)
+        node = Resolver(scope, text, at, args=frozenset(known)).resolve(parse(text, at))
+        if any(isinstance(part, Lag) for part in walk(node)):
+            raise ConfigError(f"{at}: an observer keeps its own past and cannot use lags")
+        updates.append((key, node))
+        known.add(key)
+    reads, seen = [], frozenset(observer.memory)
+    for key, text in observer.read.items():
+        at = where.at(key=key)
+        reads.append((key, Resolver(Scope(), text, at, args=seen, timed=False).resolve(parse(text, at))))
+        seen = seen | {key}
+    return BoundObserver(observer, tuple(updates), tuple(reads))
+
+
+def running_mean(variable: str, name: str | None = None) -> Observer:
+    """Count, mean and variance of a variable over the steps (Welford 1962)."""
+    return Observer(
+        name or f"mean_of_{variable}",
+        {"count": 0.0, "mean": 0.0, "m2": 0.0},
+        {
+            "count": "count + 1",
+            "delta": f"{variable} - mean",
+            "mean": "mean + delta/count",
+            "m2": f"m2 + delta*({variable} - mean)",
+        },
+        {"variance": "m2/count", "deviation": "sqrt(m2/count)"},
+    )
+
+
+def extrema(variable: str, name: str | None = None) -> Observer:
+    """The least and greatest value of a variable at a step, and their times."""
+    return Observer(
+        name or f"extrema_of_{variable}",
+        {"count": 0.0, "least": 0.0, "greatest": 0.0, "t_least": 0.0, "t_greatest": 0.0},
+        {
+            "t_least": f"t if count == 0 or {variable} < least else t_least",
+            "t_greatest": f"t if count == 0 or {variable} > greatest else t_greatest",
+            "least": f"{variable} if count == 0 or {variable} < least else least",
+            "greatest": f"{variable} if count == 0 or {variable} > greatest else greatest",
+            "count": "count + 1",
+        },
+    )
