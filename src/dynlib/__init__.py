@@ -19,7 +19,7 @@ _PUBLIC = {
     "dynlib.results": "Results ResultsView Segment",
     "dynlib.runtime.driver": "Buffers",
     "dynlib.runtime.state": "SessionPins SessionState",
-    "dynlib.spec.locations": "builtin_models load_model map_model ode_model",
+    "dynlib.spec.locations": "builtin_models load_model map_model ode_model sde_model",
     "dynlib.spec.lyapunov": "largest_lyapunov",
     "dynlib.spec.model": "Model",
     "dynlib.spec.observer": "Observer extrema running_mean",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from dynlib.session.sim import RunOutcome, Sim, open_snapshot, setup
     from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_results
     from dynlib.session.snapshots import Snapshot
-    from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model
+    from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model, sde_model
     from dynlib.spec.lyapunov import largest_lyapunov
     from dynlib.spec.model import Model
     from dynlib.spec.observer import Observer, extrema, running_mean

@@ -79,3 +79,13 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.endswith("[]\n")
     assert "steppers" in done.stdout
+
+
+def test_a_seed_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "walk.toml"
+    model.write_text('[model]\ntype = "sde"\n[states]\nx = 0\n[equations.rhs]\nx = "0"\n[noise]\nx = "1"\n')
+    shown = []
+    for seed in ("1", "1", "2"):
+        assert main(["run", str(model), "--N", "5", "--dt", "0.1", "--seed", seed, "--no-jit"]) == 0
+        shown.append([line for line in capsys.readouterr().out.splitlines() if "x = " in line])
+    assert shown[0] == shown[1] != shown[2]

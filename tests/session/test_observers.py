@@ -88,7 +88,7 @@ def test_assign_keeps_the_memory_and_reset_observers_clears_it() -> None:
     assert sim.state["y"].tobytes() == y
     sim.run(T=3.0, resume=True)
     assert sim.observer("mean_of_x")["count"] == 20
-    assert sim.edits()[-1].changes[0][0] == "observer.observer_mean_of_x_count"
+    assert sim.edits()[-1].changes[0][0] == "field.observer_mean_of_x_count"
     assert sim.replay().ok
 
 

@@ -109,8 +109,8 @@ def test_config_and_summary() -> None:
     assert sim.config()["options"]["rtol"] == 1e-8
     summary = sim.session_state_summary()
     assert set(summary) == {
-        "t", "step", "status", "can_resume", "reason", "stepper", "dt", "time_shift", "inside_a_step", "observers", "samples",
-        "segments", "snapshots",
+        "t", "step", "status", "can_resume", "reason", "stepper", "dt", "time_shift", "inside_a_step", "observers",
+        "samples", "segments", "snapshots",
     }  # fmt: skip
     assert (summary["t"], summary["status"], summary["inside_a_step"]) == (1.03, "DONE", True)
     assert (summary["samples"], summary["segments"], summary["snapshots"]) == (len(sim.results()), ["x"], ["initial"])

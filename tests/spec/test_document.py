@@ -697,8 +697,8 @@ def test_an_inner_value_of_the_wrong_kind_is_refused(change: Change, place: str)
 
 
 @pytest.mark.parametrize("kind", [None, "", "pde", 1, ["ode"], {}])
-def test_the_type_of_a_model_is_ode_or_map(kind: object) -> None:
-    fails(base(model={"type": kind}), "[model] type", "must be 'ode' or 'map'")
+def test_the_type_of_a_model_is_one_of_three(kind: object) -> None:
+    fails(base(model={"type": kind}), "[model] type", "must be 'ode', 'map' or 'sde'")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "double", 64, []])
@@ -711,7 +711,7 @@ def test_a_model_without_states_is_refused() -> None:
 
 
 def test_an_empty_document_is_refused() -> None:
-    fails({}, "[model] type", "must be 'ode' or 'map'")
+    fails({}, "[model] type", "must be 'ode', 'map' or 'sde'")
 
 
 def test_an_error_in_an_expression_has_the_column_within_it() -> None:

@@ -9,6 +9,7 @@ from conformance.cases import KINDS, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dynlib
 from dynlib import Model, builtin_models, load_model
 from dynlib.spec.document import model_from_document
 from dynlib.spec.expressions import (
@@ -101,8 +102,17 @@ u = [1,2,3,4,5,6,7,8,9]
 stop = "cross_up(z, 3)"
 rtol = 1e-9
 """
-    cases = [model_of(family, kind) for family in ("ode", "map") for kind in KINDS]
-    return [*(load_model(location) for location in (*builtin_models(), ring)), *cases]
+    cases = [model_of(family, kind) for family in ("ode", "map", "random", "sde") for kind in KINDS]
+    shared = dynlib.sde_model(
+        "shared",
+        states={"x": 0.0, "y": 1.0},
+        equations={"x": "y", "y": "-x"},
+        noise={"x": ["1", "x"], "y": ["0", "2*y"]},
+    )
+    line = dynlib.sde_model(
+        "line", states={"u[4]": 0.0}, equations={"u[i]": "-u[i]"}, noise={"u[i]": "0.1*i for i in range(1, 4)"}
+    )
+    return [shared, line, *(load_model(location) for location in (*builtin_models(), ring)), *cases]
 
 
 @pytest.mark.parametrize("model", _models(), ids=lambda model: model.name)

@@ -31,6 +31,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--record", metavar="NAMES", help="comma-separated variables to record (default: all)")
     p.add_argument("--record-interval", type=int, metavar="K", help="record every K-th step")
     p.add_argument("--record-dt", type=float, metavar="DT", help="record on a grid of times")
+    p.add_argument("--seed", type=int, help="seed of a random model (default: 0)")
     p.add_argument("--transient", type=float, default=0.0, metavar="SPAN", help="simulate this long before recording")
     p.add_argument("--from", dest="start", metavar="FILE", help="continue from this snapshot file")
     p.add_argument("--out", metavar="FILE", help="write results to FILE (.csv or .npz)")
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             record=True,
             record_vars=arguments.record.split(",") if arguments.record else None,
             transient=arguments.transient,
+            seed=arguments.seed,
             progress=not arguments.quiet and sys.stderr.isatty(),
             **recording,
         )

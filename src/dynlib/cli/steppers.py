@@ -14,7 +14,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     p = commands.add_parser("steppers", help="list the steppers", description="The methods of integration.")
     actions = p.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list all steppers")
-    listing.add_argument("--kind", choices=("ode", "map"), help="only those for this kind of model")
+    listing.add_argument("--kind", choices=("ode", "map", "sde"), help="only those for this kind of model")
     listing.set_defaults(action=list_all)
 
 
@@ -22,9 +22,9 @@ def list_all(arguments: argparse.Namespace) -> int:
     """Print one line per stepper."""
     from dynlib.steppers import select_steppers
 
-    print(f"{'name':<8}{'order':<7}{'steps':<10}description")
+    print(f"{'name':<16}{'order':<7}{'steps':<10}description")
     for spec in select_steppers(kind=arguments.kind):
-        print(f"{spec.name:<8}{spec.order or '—':<7}{'adaptive' if spec.adaptive else 'fixed':<10}{spec.description}")
+        print(f"{spec.name:<16}{spec.order or '—':<7}{'adaptive' if spec.adaptive else 'fixed':<10}{spec.description}")
         if spec.options:
             print(" " * 25 + "options: " + ", ".join(f"{name}={value:g}" for name, value in spec.options))
     return 0

@@ -147,10 +147,62 @@ def floor_divide(x: Any, y: Any) -> Any:
     return np.rint((x - modulo(x, y)) / y)
 
 
+_M = 0xFFFFFFFF
+
+
+def _high(a: Any, b: Any) -> Any:
+    """The upper half of the product of two 32-bit numbers, in steps that fit 64 bits with sign."""
+    return ((a >> 16) * b + (((a & 0xFFFF) * b) >> 16)) >> 16
+
+
+def _low(a: Any, b: Any) -> Any:
+    """The lower half of the product."""
+    rest = (a & 0xFFFF) * b
+    return ((((a >> 16) * b + (rest >> 16)) & 0xFFFF) << 16) | (rest & 0xFFFF)
+
+
+def philox(seed: Any, stream: Any, step: Any, index: Any) -> Any:
+    """Four random 32-bit words: Philox4x32-10 (Salmon et al., SC 2011) with the seed as key.
+
+    The counter is (step, index, stream), so the numbers of a step are a function of where the run stands.
+    """
+    k0, k1 = seed & _M, (seed >> 32) & _M
+    a, b, c, d = step & _M, (step >> 32) & _M, index & _M, stream & _M
+    for _ in range(10):
+        a, b, c, d = (
+            _high(0xCD9E8D57, c) ^ b ^ k0,
+            _low(0xCD9E8D57, c),
+            _high(0xD2511F53, a) ^ d ^ k1,
+            _low(0xD2511F53, a),
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & _M, (k1 + 0xBB67AE85) & _M
+    return a, b, c, d
+
+
+def _unit(high: Any, low: Any) -> Any:
+    """A number inside (0, 1) from the upper 26 bits of two words."""
+    return (float((high >> 6) * 67108864 + (low >> 6)) + 0.5) / 4503599627370496.0
+
+
+def rand(seed: Any, stream: Any, step: Any, index: Any) -> Any:
+    """A uniform random number inside (0, 1)."""
+    words = philox(int(seed), int(stream), int(step), int(index))
+    return np.float64(_unit(words[0], words[1]))
+
+
+def randn(seed: Any, stream: Any, step: Any, index: Any) -> Any:
+    """A normal random number (Box & Muller, Ann. Math. Stat. 29, 1958)."""
+    a, b, c, d = philox(int(seed), int(stream), int(step), int(index))
+    return np.sqrt(-2.0 * log(_unit(a, b))) * cos(6.283185307179586 * _unit(c, d))
+
+
 PLAIN: tuple[Callable[..., Any], ...] = (
     sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, hypot, modulo, floor_divide,
+    _high, _low, philox, _unit, rand, randn,
 )  # fmt: skip
 """Functions whose Python text is also their compiled meaning."""
 
-NAMES = frozenset({*C_FUNCTIONS, "power", "exp2", "atan2", *(f.__name__ for f in PLAIN)})
+NAMES = frozenset(
+    {*C_FUNCTIONS, "power", "exp2", "atan2", *(f.__name__ for f in PLAIN if not f.__name__.startswith("_"))}
+)
 """Every name that generated code may import from here."""

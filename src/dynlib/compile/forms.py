@@ -30,15 +30,20 @@ class Form:
     scalar: bool
     kept: dict[str, str]
     scratch: list[str] = field(default_factory=list)
+    sites: list[int] = field(default_factory=lambda: [0])  # calls of random functions written so far
 
     def writer(self, lines: list[str], indent: str) -> Writer:
         """A writer for expressions at this place."""
-        return Writer(self.model, self.names, self.scalar, lines, indent)
+        return Writer(self.model, self.names, self.scalar, lines, indent, sites=self.sites)
 
     @cached_property
     def rhs_needs(self) -> Needs:
         """What the right-hand side reads."""
         return needs_of(self.model, [e.expr for e in self.model.equations])
+
+    def noise_needs(self, column: int) -> Needs:
+        """What a column of the noise reads."""
+        return needs_of(self.model, [e.expr for e in self.model.noise[column]])
 
     @cached_property
     def aux_needs(self) -> Needs:
@@ -64,29 +69,41 @@ class Form:
             self._note(formula)
         if self.scalar:
             return [
-                _VECTOR.sub(lambda m, name=q.name: self.component(m[1], name), formula)  # type: ignore[misc]
-                for q in self.model.states
+                _VECTOR.sub(
+                    lambda m, name=q.name: self.component(m[1], name),  # type: ignore[misc]
+                    formula.replace("#", str(k)),
+                )
+                for k, q in enumerate(self.model.states)
                 for formula in formulas
             ]
-        body = ["    " + _VECTOR.sub(lambda m: f"{self.spelled(m[1])}[i_]", formula) for formula in formulas]
+        body = [
+            "    " + _VECTOR.sub(lambda m: f"{self.spelled(m[1])}[i_]", formula.replace("#", "i_"))
+            for formula in formulas
+        ]
         return [f"for i_ in range({self.model.n_states}):", *body]
 
     def spelled(self, vector: str) -> str:
         """The name of a whole vector, in array form."""
         return "y" if vector == "base" else vector
 
-    def rhs(self, out: str, time: str, at: str) -> str:
-        """`out` = right-hand side at a time and state."""
+    @property
+    def draws(self) -> list[str]:
+        """What the right-hand side of a random map needs for its random numbers."""
+        return ["n", "seed", "stream"] if self.model.kind == "map" and self.model.random else []
+
+    def rhs(self, out: str, time: str, at: str, column: int | None = None) -> str:
+        """`out` = right-hand side, or a column of the noise, at a time and state."""
         self._note(f"{{{out}}}{{{at}}}")
-        needs = self.rhs_needs
-        lags = needs.lag_names(self.names)
+        name = "rhs" if column is None else f"noise_{column}"
+        needs = self.rhs_needs if column is None else self.noise_needs(column)
+        lags = [*needs.lag_names(self.names), *(self.draws if column is None else [])]
         if not self.scalar:
-            return f"rhs({', '.join([time, self.spelled(at), 'p', *lags, self.spelled(out)])})"
+            return f"{name}({', '.join([time, self.spelled(at), 'p', *lags, self.spelled(out)])})"
         states = [self.component(at, q.name) for q in self.model.states]
         params = [self.names[name] for name in needs.params]
         results = [self.component(out, q.name) for q in self.model.states]
         targets = f"{', '.join(results)}{',' if len(results) == 1 else ''}"
-        return f"{targets} = rhs({', '.join([time, *states, *params, *lags])})"
+        return f"{targets} = {name}({', '.join([time, *states, *params, *lags])})"
 
     def sample(self, kind: str, time: str, at: str) -> list[str]:
         """Record the state `at`."""
@@ -159,7 +176,14 @@ class Form:
         lines: list[str] = []
         for function in self.model.functions:
             lines += self._function(function, used)
-        return lines + self._rhs(used) + self._write_sample(used)
+        what = "Next state." if self.model.kind == "map" else "Right-hand side."
+        lines += self._system("rhs", what, self.model.equations, [*self.rhs_needs.lag_names(self.names), *self.draws],
+                              self.rhs_needs, used)  # fmt: skip
+        for k, column in enumerate(self.model.noise):
+            needs = self.noise_needs(k)
+            what = f"Noise, process {k}." if self.model.noise_shared else "Noise of each state."
+            lines += self._system(f"noise_{k}", what, column, needs.lag_names(self.names), needs, used)
+        return lines + self._write_sample(used)
 
     def _argument(self, arg: str) -> str:
         """The name of a function's argument, apart from a quantity of the same name that the function may reach."""
@@ -189,22 +213,27 @@ class Form:
             "",
         ]
 
-    def _rhs(self, used: set[str]) -> list[str]:
+    def _system(
+        self, name: str, what: str, equations: tuple[Equation, ...], extra: list[str], needs: Needs, used: set[str]
+    ) -> list[str]:
+        """A function that computes one number per state; states without an equation give 0."""
         model = self.model
-        needs = self.rhs_needs
         body: list[str] = []
         writer = self.writer(body, "    ")
-        lags = needs.lag_names(self.names)
-        what = "Next state." if model.kind == "map" else "Right-hand side."
+        partial = name != "rhs"
         if self.scalar:
             states = [self.names[q.name] for q in model.states]
-            params = [self.names[name] for name in needs.params]
-            head = f"def rhs({', '.join(['t', *states, *params, *lags])}):"
+            params = [self.names[param] for param in needs.params]
+            head = f"def {name}({', '.join(['t', *states, *params, *extra])}):"
+            if partial:
+                body += [f"    end_{state} = {self.number(0.0)}" for state in states]
         else:
-            head = f"def rhs({', '.join(['t', 'y', 'p', *lags, 'end'])}):"
+            head = f"def {name}({', '.join(['t', 'y', 'p', *extra, 'end'])}):"
             body += [f"    {line}" for line in self.views(set(needs.states + needs.params))]
-        writer.hoist(e.expr for e in model.equations)
-        for equation in model.equations:
+            if partial:
+                body.append(f"    end[:] = {self.number(0.0)}")
+        writer.hoist(e.expr for e in equations)
+        for equation in equations:
             self._equation(equation, writer)
         if self.scalar:
             body.append(f"    return ({''.join(f'end_{s}, ' for s in states)})" if len(states) == 1 else
@@ -214,6 +243,7 @@ class Form:
 
     def _equation(self, equation: Equation, writer: Writer) -> None:
         if self.scalar:
+            writer.slot = str([q.name for q in self.model.states].index(equation.target))
             text = writer.value(equation.expr)
             writer.emit(f"end_{self.names[equation.target]} = {text}")
             return
@@ -225,8 +255,9 @@ class Form:
             writer.emit(f"for {self.names[loop.var]} in range({loop.start}, {loop.stop}, {loop.step}):")
             writer.indent += "    "
             writer.loops.add(loop.var)
-        text = writer.value(equation.expr)
         slot = str(at) if equation.index is None else f"{offset}{writer.index(equation.index)}"
+        writer.slot = slot
+        text = writer.value(equation.expr)
         writer.emit(f"end[{slot}] = {text}")
         writer.indent = outer
         if equation.loop is not None:

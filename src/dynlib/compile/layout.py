@@ -86,6 +86,8 @@ def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver
         ("record_n0", "counts", 1, "runtime", "keep"),
         ("record_interval", "counts", 1, "runtime", "keep"),
     ]
+    if model.random:
+        rows += [("seed", "counts", 1, "runtime", "keep"), ("stream", "counts", 1, "runtime", "keep")]
     rows += [(f"lag_{name}", "reals", depth + 1, "runtime", "rewrite") for name, depth in model.lag_depth.items()]
     if stepper.family == "adams_bashforth":
         rows += [(f"f{j}", "reals", n, "stepper", "restart") for j in range(1, stepper.order)]

@@ -139,7 +139,7 @@ def _loop(
     used: set[str],
     observers: tuple[BoundObserver, ...],
 ) -> str:
-    advance: Advance = advance_of(model, stepper, form)
+    advance: Advance = advance_of(model, stepper, form, used)
     events = {phase: [e for e in model.events if phase in e.phases] for phase in ("pre", "post")}
     written = {a.target for e in model.events for a in e.actions}
     load_lags = _load_lags(form)
@@ -187,6 +187,7 @@ def _loop(
         "if recording != 0 and record_dt > 0.0:",
         "    next_t = record_t0 + grid * record_dt",
         "edge = smaller(next_t, horizon)",
+        *(["seed = counts[@seed]", "stream = counts[@stream]"] if model.random else []),
         *watch.unpack,
         *advance.unpack,
         *load_lags,

@@ -119,9 +119,14 @@ KERNEL_NAMES = frozenset(
         "true",
         "false",
         "lag",
+        "seed",
+        "stream",
+        "root",
     ]
 )
-_STAGED = re.compile(r"(?:[kf]\d+|observer|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)")
+_STAGED = re.compile(
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)"
+)
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
 _CHOICE, _OR, _AND, _NOT, _COMPARE = 0, 1, 2, 2, 3
@@ -215,6 +220,8 @@ class Writer:
     args: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counter: int = 0
+    sites: list[int] = field(default_factory=lambda: [0])
+    slot: str = "0"  # of the component being computed: each has random numbers of its own
 
     def __post_init__(self) -> None:
         self.narrow = self.model.narrow
@@ -419,6 +426,11 @@ class Writer:
                 return self._function("max", (args[0], Num(0.0)))
             case "clip":
                 return self._function("min", (Call("max", args[:2]), args[2]))
+            case "rand" | "randn":
+                self.used.add(fn)
+                site, self.sites[0] = self.sites[0], self.sites[0] + 1
+                draw = f"{fn}(seed, stream, n, {site * self.model.n_states} + {self.slot})"
+                return (f"F({draw})" if self.narrow else draw), _ATOM
             case "approx":
                 return self._value(Choice(Call(fn, args), Num(1.0), Num(0.0)))
         if fn not in NAMES and fn not in _RENAMED:

@@ -16,7 +16,7 @@ from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.steppers import StepperSpec, get_stepper, list_steppers
 from dynlib.version import NUMERICS_REVISION, VERSION
 
-DEFAULT_STEPPER = {"ode": "rk45", "map": "map"}
+DEFAULT_STEPPER = {"ode": "rk45", "map": "map", "sde": "euler_maruyama"}
 DEFAULT_FIXED_DT = 0.01
 
 

@@ -24,8 +24,8 @@ from dynlib.status import Status
 class Edit:
     """Values set from outside at time `t` after `step` steps.
 
-    `changes` are (name, old, new): states and parameters by name, `run.t0`, `run.dt`, `option.rtol`, and the memory of
-    observers by field (`observer.observer_mean_of_x_count`).
+    `changes` are (name, old, new): states and parameters by name, `run.t0`, `run.dt`, `option.rtol`, and other
+    fields of the state (`field.seed`, `field.observer_mean_of_x_count`).
     `dropped` names the memory that was given up because it depends on them (pending step, stepper history, step-size
     control). `restart` says whether the trajectory begins anew there, `new_past` whether lags forget what was before.
     """
@@ -220,8 +220,8 @@ def edit_of(
             changes.append((names[k], float(old[k]), float(new[k])))
     pairs = [("run.t0", before.t, after.t), ("run.dt", before.nominal_dt, after.nominal_dt)]
     pairs += [(f"option.{n}", a, b) for n, a, b in zip(options, before.config, after.config, strict=True)]
-    watched = [f.name for f in before.layout.fields if f.role == "observer"]
-    pairs += [(f"observer.{name}", float(before[name][0]), float(after[name][0])) for name in watched]
+    watched = [f.name for f in before.layout.fields if f.role == "observer" or f.name in ("seed", "stream")]
+    pairs += [(f"field.{name}", float(before[name][0]), float(after[name][0])) for name in watched]
     changes += [pair for pair in pairs if pair[1] != pair[2]]
     dropped = [f.name for f in before.layout.fields if f.on_edit == "restart" and before[f.name].any()]
     return Edit(before.t, before.step, tuple(changes), tuple(dropped) if restart else (), restart, new_past)
@@ -244,8 +244,8 @@ def repeated_edit(edit: Edit, state: SessionState, model: Model, options: tuple[
             dt = new
         elif name.startswith("option."):
             config[name.removeprefix("option.")] = new
-        elif name.startswith("observer."):
-            watched[name.removeprefix("observer.")] = new
+        elif name.startswith("field."):
+            watched[name.removeprefix("field.")] = new
         else:
             field_name, k = spots[name]
             vectors[field_name][k] = new

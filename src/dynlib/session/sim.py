@@ -66,7 +66,7 @@ from dynlib.steppers import get_stepper
 
 _FAR = 2**62
 _MOST_TRACES = 1000
-_ON_RESUME = ("ic", "params", "t0", "dt", "transient")
+_ON_RESUME = ("ic", "params", "t0", "dt", "seed", "transient")
 Values = float | Sequence[float] | Array
 
 
@@ -207,6 +207,7 @@ class Sim:
         dt: float | None = None,
         ic: Mapping[str, Values] | Sequence[float] | Array | None = None,
         params: Mapping[str, Values] | Sequence[float] | Array | None = None,
+        seed: int | None = None,
         record: bool | None = None,
         record_interval: int | None = None,
         record_dt: float | None = None,
@@ -220,11 +221,11 @@ class Sim:
     ) -> RunOutcome:
         """Run to the absolute time `T`, or for `N` steps.
 
-        Without `resume` the run starts at the mark and begins a new recording; `t0`, `ic`, `params`, `dt` and stepper
-        `options` replace that part of the mark for this run, and `transient` is simulated first, unrecorded. With
-        `resume=True` it continues the current state and appends to the recording. Every `record_interval`-th step is
-        recorded, or the points of a grid of spacing `record_dt` (by the stepper's interpolant). `record_vars` chooses
-        states and aux variables, by default all. `tag` names the segment.
+        Without `resume` the run starts at the mark and begins a new recording; `t0`, `ic`, `params`, `dt`, `seed` (of a
+        random model) and stepper `options` replace that part of the mark for this run, and `transient` is simulated
+        first, unrecorded. With `resume=True` it continues the current state and appends to the recording. Every
+        `record_interval`-th step is recorded, or the points of a grid of spacing `record_dt` (by the stepper's
+        interpolant). `record_vars` chooses states and aux variables, by default all. `tag` names the segment.
 
         Returns how the run ended; a numerical failure or step limit also gives a `NumericsWarning`, and what was
         recorded stays. Ctrl-C keeps everything recorded, leaves the session resumable, and raises KeyboardInterrupt.
@@ -236,9 +237,14 @@ class Sim:
         if not isinstance(progress, bool) and not callable(progress):
             raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {progress!r}")
         self._check_arguments(
-            resume, dict(ic=ic, params=params, t0=t0, dt=dt, transient=transient or None), record_vars, options
+            resume,
+            dict(ic=ic, params=params, t0=t0, dt=dt, seed=seed, transient=transient or None),
+            record_vars,
+            options,
         )
         state = self._state if resume else self._start(t0, dt, ic, params, options)
+        if seed is not None:
+            state = self._seeded(state, seed)
         recording = self._full.model.sim.record if record is None else record
         if T is None and N is None:
             T, N = self._usual_length()
@@ -252,7 +258,7 @@ class Sim:
         trail = self._trail if resume else self._mark_trail
         if not resume and state is not self._mark:
             names = self._full.stepper.option_names
-            begun = state.times is not self._mark.times
+            begun = not (t0 is None and dt is None and ic is None and params is None)
             trail = trail.then(
                 edit_of(self._mark, state, self._full.model, names, restart=begun, new_past=ic is not None)
             )
@@ -264,7 +270,7 @@ class Sim:
             trail = trail.then(stretch_of(before, state))
             if self._full.observers:  # a transient does not count
                 untouched = {name: float(before[name][0]) for name in self._full.fresh_observers}
-                state, trail = self._with_observers(state, untouched, trail)
+                state, trail = self._with_fields(state, untouched, trail)
                 trace = Trace.starting_at(state)
             if N is not None:  # steps are counted from the end of the transient
                 n_limit = state.step + N
@@ -354,6 +360,13 @@ class Sim:
             dt=None if dt is None else checked_dt(dt),
             new_past=ic is not None,
         )
+
+    def _seeded(self, state: SessionState, seed: int) -> SessionState:
+        if not self._full.model.random:
+            raise ConfigError(f"model {self._full.model.name!r} draws no random numbers and takes no seed")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**53:
+            raise ConfigError(f"seed must be a whole number from 0 to 2**53 - 1, not {seed!r}")
+        return state.edited({"seed": int(seed)})
 
     def _usual_length(self) -> tuple[float | None, int | None]:
         """T or N as the model file has them; a map may give `max_steps` alone."""
@@ -603,12 +616,12 @@ class Sim:
 
     def reset_observers(self) -> None:
         """Begin anew with the memory of all observers; the trajectory goes on as it is. The mark moves here."""
-        state, trail = self._with_observers(self._state, self._full.fresh_observers, self._trail)
+        state, trail = self._with_fields(self._state, self._full.fresh_observers, self._trail)
         self._state = self._mark = state
         self._trail = self._mark_trail = trail
         self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(state)]
 
-    def _with_observers(
+    def _with_fields(
         self, state: SessionState, memory: Mapping[str, float], trail: Trail
     ) -> tuple[SessionState, Trail]:
         after = state.edited(dict(memory))
@@ -712,14 +725,29 @@ class Sim:
 
     # -- the tree ----------------------------------------------------------------------------------------------
 
-    def fork(self, name: str, description: str = "") -> Sim:
+    def fork(self, name: str, description: str = "", *, rng: str = "continue") -> Sim:
         """An independent session that stands where this one does; the branching point is kept here as a snapshot.
 
         It shares the model and begins with the snapshots and presets of this session; nothing that either does
-        afterwards reaches the other. Raises `SnapshotError` if the name is taken.
+        afterwards reaches the other. In a random model `rng` says which numbers the fork sees: "continue": those that
+        this session would have seen; "reseed": its own; "common": those of every fork made here with "common". Raises
+        `SnapshotError` if the name is taken.
         """
+        if rng not in ("continue", "reseed", "common"):
+            raise ConfigError(f"rng must be 'continue', 'reseed' or 'common', not {rng!r}")
+        if rng != "continue" and not self._full.model.random:
+            raise ConfigError(f"model {self._full.model.name!r} draws no random numbers; leave rng out")
+        point = self.lineage().last.id
         self.create_snapshot(name, description)
-        return self._twin(self._buffers)
+        other = self._twin(self._buffers)
+        if rng != "continue":
+            word = hashlib.sha256(f"{point} {name if rng == 'reseed' else ''}".encode()).digest()
+            stream = int.from_bytes(word[:4], "little") | 1
+            state, trail = other._with_fields(other._state, {"stream": stream}, other._trail)
+            other._stand_at(state, trail)
+        return other
+
+    branch = fork
 
     def _twin(self, buffers: Buffers) -> Sim:
         other = Sim(self._full, buffers=buffers)

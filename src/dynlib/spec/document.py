@@ -46,6 +46,7 @@ TABLES = [
     "params",
     "constants",
     "equations",
+    "noise",
     "aux",
     "functions",
     "events",
@@ -82,6 +83,7 @@ class _Reader:
         self.source = source
         self.scope = Scope()
         self.terms = Terms()
+        self.random = False
 
     # -- plain access ------------------------------------------------------------------------------------------
 
@@ -147,8 +149,8 @@ class _Reader:
         head, where = self.table("model"), self.where.at(table="model")
         self.keys(head, ("type", "name", "dtype", "title", "description", "label"), where)
         kind = head.get("type")
-        if kind not in ("ode", "map"):
-            raise ModelError(f"must be 'ode' or 'map', not {kind!r}", where.at(key="type"))
+        if kind not in ("ode", "map", "sde"):
+            raise ModelError(f"must be 'ode', 'map' or 'sde', not {kind!r}", where.at(key="type"))
         dtype = head.get("dtype", "float64")
         if dtype not in ("float64", "float32"):
             raise ModelError(f"must be 'float64' or 'float32', not {dtype!r}", where.at(key="dtype"))
@@ -185,6 +187,7 @@ class _Reader:
         )
         by_state = {q.name: q for q in states}
         rhs, inverse, jacobian = self.equations(kind, by_state)
+        noise, shared = self.noise(kind, by_state)
         model = Model(
             kind=kind,
             name=str(head.get("name") or head.get("label") or head.get("title") or "model"),
@@ -195,6 +198,8 @@ class _Reader:
             equations=rhs,
             inverse=inverse,
             jacobian=jacobian,
+            noise=noise,
+            noise_shared=shared,
             aux=tuple(
                 Aux(name, self.expression(body, self.where.at(table="aux", key=name))) for name, body in aux.items()
             ),
@@ -282,7 +287,9 @@ class _Reader:
     ) -> tuple[tuple[Equation, ...], tuple[Equation, ...], tuple[tuple[Node, ...], ...]]:
         table, where = self.table("equations"), self.where.at(table="equations")
         self.keys(table, ("rhs", "expr", "inverse", "jacobian"), where)
+        self.random = kind == "map"
         rhs = self.system({k: v for k, v in table.items() if k in ("rhs", "expr")}, "equations", kind, states)
+        self.random = False
         inverse: tuple[Equation, ...] = ()
         if "inverse" in table:
             at = where.at(table="equations.inverse")
@@ -298,6 +305,34 @@ class _Reader:
             if any(isinstance(node, Lag) for e in inverse for node in walk(e.expr)):
                 raise ModelError("an inverse goes back in time and cannot use lags", at)
         return rhs, inverse, self.jacobian(table, states)
+
+    def noise(self, kind: str, states: Mapping[str, Quantity]) -> tuple[tuple[tuple[Equation, ...], ...], int]:
+        """The columns of the noise, and how many Wiener processes all states share (0: each has its own)."""
+        table, where = self.table("noise"), self.where.at(table="noise")
+        if kind != "sde":
+            if table:
+                raise ModelError(f"noise belongs to models of type 'sde'; this is '{kind}'", where)
+            return (), 0
+        if not table:
+            raise ModelError("a model of type 'sde' needs noise, such as x = \"sigma*x\"", where)
+        lists = [isinstance(value, list | tuple) for value in table.values()]
+        if any(lists) and not all(lists):
+            raise ModelError("must be one expression for each state, or a list for each state", where)
+        width = len(next(iter(table.values()))) if all(lists) else 1
+        columns = []
+        for k in range(width):
+            covered = {q.name: bytearray(q.count) for q in states.values()}
+            column = []
+            for key, value in table.items():
+                at = where.at(key=key)
+                if all(lists) and (len(value) != width or "[" in key):
+                    raise ModelError(f"must be {width} expressions, as for the other states, of a scalar state", at)
+                body = value[k] if all(lists) else value
+                column.append(self.equation(key, self.text(body, at), at, states, "", covered))
+            columns.append(tuple(column))
+        if not columns:
+            raise ModelError("must have at least one expression", where)
+        return tuple(columns), width if all(lists) else 0
 
     def jacobian(self, table: Mapping[str, Any], states: Mapping[str, Quantity]) -> tuple[tuple[Node, ...], ...]:
         if "jacobian" not in table:
@@ -355,7 +390,7 @@ class _Reader:
         state, index_text = self.target(left, where, states, prefix)
         q = states[state]
         body, var, bounds = parse_looped(right, where)
-        resolver = Resolver(self.scope, right, where)
+        resolver = Resolver(self.scope, right, where, random=self.random)
         if index_text is None:
             if q.size is not None:
                 raise ModelError(f"state {state!r} is an array of {q.size}; write an equation for {state}[i]", where)
@@ -375,7 +410,8 @@ class _Reader:
         if loop is not None:
             if loop.var in {*self.scope.states, *self.scope.params, *self.scope.aux, *self.scope.functions, "t"}:
                 raise ModelError(f"loop index {loop.var!r} is the name of something else in the model", where)
-            resolver = Resolver(self.scope, right, where, local={loop.var: (loop.start, loop.indices[-1])})
+            span = {loop.var: (loop.start, loop.indices[-1])}
+            resolver = Resolver(self.scope, right, where, local=span, random=self.random)
         index = Resolver(self.scope, index_text, where, local=resolver.local).resolve(index)
         self.cover(covered[state], _elements(index, loop, resolver, q, where), state, where)
         return Equation(state, index, loop, resolver.resolve(body))
@@ -391,9 +427,10 @@ class _Reader:
         if match is None:
             raise ModelError(f"{left.strip()!r} is not a state", where)
         name, index = match["name"] or match["call"], match["index"]
-        derivative = name[1:] if match["name"] and name.startswith("d") and prefix == "ode" else None
+        flow = prefix in ("ode", "sde")
+        derivative = name[1:] if match["name"] and name.startswith("d") and flow else None
         if match["call"] or match["per"]:
-            if prefix != "ode":
+            if not flow:
                 raise ModelError(
                     f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where
                 )
@@ -410,7 +447,7 @@ class _Reader:
             return derivative, index
         if name in states:
             return name, index
-        known = [f"d{s}" for s in states] if prefix == "ode" else list(states)
+        known = [f"d{s}" for s in states] if flow else list(states)
         raise ModelError(f"{name!r} is not a state{suggest(name, known)}", where)
 
     # -- everything else ---------------------------------------------------------------------------------------
@@ -495,7 +532,7 @@ class _Reader:
         if op:
             current: Node = Name(target) if index is None else Item(target, index)
             expr = Binary(op, current, expr)
-        return Action(target, index, Resolver(scope, text, where).resolve(expr))
+        return Action(target, index, Resolver(scope, text, where, random=True).resolve(expr))
 
     def preset(self, name: str, body: object, states: tuple[Quantity, ...], params: tuple[Quantity, ...]) -> Preset:
         return read_preset(name, body, states, params, self.where.at(table=f"presets.{name}"))
@@ -658,7 +695,7 @@ def _elements(index: Node, loop: Loop | None, resolver: Resolver, q: Quantity, w
 
 def _example(kind: str, states: Mapping[str, Quantity]) -> str:
     first = next(iter(states))
-    return f"d{first} = …" if kind == "ode" else f"{first} = …"
+    return f"{first} = …" if kind == "map" else f"d{first} = …"
 
 
 def _float(value: float) -> float:

@@ -42,8 +42,12 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("atan2", "hypot", "copysign", "pow"), (2, 2)),
     **dict.fromkeys(("clip", "approx"), (3, 3)),
     **dict.fromkeys(("min", "max"), (2, 64)),
+    **dict.fromkeys(("rand", "randn"), (0, 0)),
 }
 """Functions of the language with the least and greatest number of arguments."""
+
+RANDOM = ("rand", "randn")
+"""Functions that give another number at every step."""
 
 RESERVED = frozenset({"t", "and", "or", "not", "if", "else", "for", "in", "range", "sum", "prod", "true", "false"})
 _TRUTH = {"true": True, "false": False}

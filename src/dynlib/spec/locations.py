@@ -164,6 +164,23 @@ def map_model(
     return _from_python("map", name, states, equations, params, tables)
 
 
+def sde_model(
+    name: str,
+    *,
+    states: Mapping[str, Any],
+    equations: Mapping[str, Any] | str,
+    noise: Mapping[str, Any],
+    params: Mapping[str, Any] | None = None,
+    **tables: Any,
+) -> Model:
+    """A system of stochastic differential equations (Itô), written in Python.
+
+    `equations` are the drift, as for `ode_model`. `noise` maps states to an expression, each with a Wiener process of
+    its own, or to lists of m expressions, for m processes that all states share. Raises `ModelError`.
+    """
+    return _from_python("sde", name, states, equations, params, {"noise": dict(noise), **tables})
+
+
 def _from_python(
     kind: str,
     name: str,

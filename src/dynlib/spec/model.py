@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dynlib.spec.expressions import Call, Lag, Name, Node, canonical, walk
+from dynlib.spec.expressions import RANDOM, Call, Lag, Name, Node, canonical, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +143,14 @@ class Model:
     equations: tuple[Equation, ...]
     inverse: tuple[Equation, ...] = ()
     jacobian: tuple[tuple[Node, ...], ...] = ()
+    noise: tuple[tuple[Equation, ...], ...] = ()
     aux: tuple[Aux, ...] = ()
     functions: tuple[Function, ...] = ()
     events: tuple[Event, ...] = ()
     presets: tuple[Preset, ...] = ()
     sim: SimDefaults = SimDefaults()
     meta: tuple[tuple[str, str], ...] = ()
+    noise_shared: int = 0
     source: str = field(default="", compare=False)
 
     @cached_property
@@ -174,6 +176,9 @@ class Model:
         """Every expression of the model that a kernel may compute."""
         for equation in self.equations:
             yield equation.expr
+        for column in self.noise:
+            for equation in column:
+                yield equation.expr
         for aux in self.aux:
             yield aux.expr
         for function in self.functions:
@@ -203,6 +208,20 @@ class Model:
         return any(isinstance(node, Lag) for e in self.equations for node in walk_through(self, e.expr))
 
     @cached_property
+    def random(self) -> bool:
+        """Whether the model draws random numbers."""
+        return bool(self.noise) or any(
+            isinstance(node, Call) and node.fn in RANDOM for root in self.roots() for node in walk(root)
+        )
+
+    @property
+    def noise_kind(self) -> str:
+        """ "none", "diagonal" (each state has a Wiener process of its own) or "general" (all share some)."""
+        if not self.noise:
+            return "none"
+        return "diagonal" if self.noise_shared == 0 else "general"
+
+    @cached_property
     def structure(self) -> dict[str, object]:
         """What the structure hash covers, as plain data in canonical spelling."""
 
@@ -212,7 +231,8 @@ class Model:
         def equations(items: tuple[Equation, ...]) -> list[str]:
             return sorted(_equation_text(e) for e in items)
 
-        return {
+        noise = {"noise": [self.noise_shared, *map(equations, self.noise)]} if self.noise else {}
+        return noise | {
             "kind": self.kind,
             "states": quantities(self.states),
             "params": quantities(self.params),

@@ -11,6 +11,7 @@ from dynlib.spec.expressions import (
     C_FUNCTIONS,
     EVENT_MACROS,
     FUNCTIONS,
+    RANDOM,
     Binary,
     Bool,
     Call,
@@ -63,6 +64,7 @@ class Resolver:
     timed: bool = True
     args: frozenset[str] = frozenset()
     local: Mapping[str, Interval] = field(default_factory=dict)
+    random: bool = False
 
     def fail(self, message: str, node: Node) -> ExpressionError:
         return ExpressionError(message, self.text, node.pos, self.where)
@@ -125,6 +127,8 @@ class Resolver:
             return self._macro(node)
         if name in self.scope.functions:
             least = most = self.scope.functions[name]
+        elif name in RANDOM and not self.random:
+            raise self.fail(f"{name}() may stand only in the equations of a map and in the actions of events", node)
         elif name in FUNCTIONS:
             least, most = FUNCTIONS[name]
         else:
@@ -208,7 +212,7 @@ class Resolver:
         span = self.loop_interval(bounds[0], bounds[1], bounds[2], node)
         inner = Resolver(
             self.scope, self.text, self.where, self.events, self.timed, self.args, {**self.local, node.var: span}
-        )
+        )  # no random numbers inside: one call would stand for many draws
         cond = None if node.cond is None else inner.resolve(node.cond)
         return Reduce(
             node.kind, inner.resolve(node.body), node.var, bounds[0], bounds[1], bounds[2], cond, pos=node.pos

@@ -23,6 +23,8 @@ def document_of(model: Model) -> dict[str, Any]:
         "sim": _sim(model),
         "meta": dict(model.meta),
     }
+    if model.noise:
+        document["noise"] = _noise(model)
     if model.inverse:
         document["equations"]["inverse"] = {"expr": _block(model, model.inverse)}
     if model.jacobian:
@@ -49,6 +51,18 @@ def _block(model: Model, equations: tuple[Equation, ...]) -> str:
         loop = "" if e.loop is None else f" for {e.loop.var} in range({e.loop.start}, {e.loop.stop}, {e.loop.step})"
         lines.append(f"{left} = {spell(e.expr)}{loop}")
     return "\n".join(lines)
+
+
+def _noise(model: Model) -> dict[str, Any]:
+    first = model.noise[0]
+    if model.noise_shared:
+        return {e.target: [spell(column[k].expr) for column in model.noise] for k, e in enumerate(first)}
+    found = {}
+    for e in first:
+        key = e.target if e.index is None else f"{e.target}[{spell(e.index)}]"
+        loop = "" if e.loop is None else f" for {e.loop.var} in range({e.loop.start}, {e.loop.stop}, {e.loop.step})"
+        found[key] = f"{spell(e.expr)}{loop}"
+    return found
 
 
 def _event(event: Event) -> dict[str, Any]:

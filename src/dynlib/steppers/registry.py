@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.steppers.adams_bashforth import AB2, AB3, AdamsBashforth
 from dynlib.steppers.explicit_rk import DORMAND_PRINCE, EULER, MIDPOINT, RK4, Tableau
+from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI, Stochastic
 
 
 @dataclass(frozen=True, slots=True)
 class StepperSpec:
     """A method: its mathematics (`method`), what it can do, and its options with their defaults.
 
-    `interpolant` is "hold" (the last value), "hermite" (cubic, from values and slopes at both ends of the step) or
-    "dense" (the method's own continuous extension); `interpolant_order` is its order of accuracy.
+    `interpolant` is "hold" (the last value), "linear" (the chord), "hermite" (cubic, from values and slopes at both
+    ends of the step) or "dense" (the method's own continuous extension); `interpolant_order` is its order of accuracy.
     """
 
     name: str
@@ -26,7 +27,7 @@ class StepperSpec:
     interpolant_order: int
     description: str
     reference: str
-    method: Tableau | AdamsBashforth | None = None
+    method: Tableau | AdamsBashforth | Stochastic | None = None
     adaptive: bool = False
     aliases: tuple[str, ...] = ()
     options: tuple[tuple[str, float], ...] = ()
@@ -70,7 +71,7 @@ def get_stepper(name: str) -> StepperSpec:
 
 
 def list_steppers(kind: str | None = None) -> list[str]:
-    """Names of all methods, or of those for one kind of model ("ode" or "map")."""
+    """Names of all methods, or of those for one kind of model ("ode", "map" or "sde")."""
     return [s.name for s in _REGISTRY.values() if kind is None or kind in s.kinds]
 
 
@@ -122,3 +123,15 @@ register(
         ),
     )
 )  # fmt: skip
+for _scheme, _text, _ref in (
+    (EULER_MARUYAMA, "Euler–Maruyama, strong order 0.5", "Kloeden & Platen (1992), 10.2"),
+    (MILSTEIN, "Milstein without derivatives, diagonal noise, strong order 1", "Kloeden & Platen (1992), 11.1"),
+    (SRI, "stochastic Runge–Kutta SRI1W1, diagonal noise, strong order 1.5",
+     "Rößler, SIAM J. Numer. Anal. 48 (2010) 922–952, table 6.2"),
+):  # fmt: skip
+    register(
+        StepperSpec(
+            _scheme.name, ("sde",), "stochastic", int(_scheme.weak_order), 4 if _scheme is SRI else 1, "linear", 1,
+            _text, _ref, _scheme,
+        )
+    )  # fmt: skip
