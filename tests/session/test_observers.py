@@ -162,6 +162,10 @@ def test_own_names_hide_those_of_the_model() -> None:
         (lambda: Observer("o", {"a": 0}, {"a": "lag_x(2)"}), ConfigError, "cannot use lags"),
         (lambda: Observer("o", {"a": 0}, {"a": "a"}, {"b": "x"}), ModelError, "unknown name 'x'"),
         (lambda: Observer("o", {"a": 0}, {"a": "cross_up(x, 1)"}), ModelError, "only in the condition of an event"),
+        (lambda: Observer("o", {"a": "x"}, {"a": "a"}), ConfigError, "begins with a finite number, not 'x'"),
+        (lambda: Observer("o", {"a": math.inf}, {"a": "a"}), ConfigError, "begins with a finite number"),
+        (lambda: Observer("o", {"a": 0}, ["a"]), ConfigError, "update must be a table"),
+        (lambda: Observer("é", {}, {}), ConfigError, "must be a word"),
         (lambda: 3, ConfigError, "must be Observer values"),
     ],
 )
@@ -171,6 +175,8 @@ def test_bad_observers(observer: Any, error: type[Exception], message: str) -> N
 
 
 def test_names_of_observers() -> None:
+    with pytest.raises(ConfigError, match="must be a list of Observer values"):
+        dynlib.setup("builtin://map/henon", observers=running_mean("x"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="two observers named 'mean_of_x'"):
         oscillator(running_mean("x"), running_mean("x"))
     with pytest.raises(UnknownNameError, match="did you mean 'mean_of_x'"):

@@ -125,6 +125,18 @@ def test_a_run_that_stops_or_fails_is_replayed() -> None:
     assert blowup.replay().ok
 
 
+def test_another_model_under_the_session_is_named() -> None:
+    sim = ring("rk4")
+    sim.run(T=1.0)
+    sim.full_model = neuron().full_model
+    with pytest.raises(dynlib.PinMismatchError, match="belongs to another model"):
+        sim.replay()
+    for call in (lambda: sim.at(0.5), lambda: sim.verify_restart(3.0), sim.reset_observers):
+        with pytest.raises(dynlib.ResumeError):
+            call()
+    assert [m.name for _, m in sim.lineage().parts] == ["initial", "current"]
+
+
 def test_a_lineage_that_is_not_true_is_found() -> None:
     sim = ring("rk45")
     sim.run(T=2.0)

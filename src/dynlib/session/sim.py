@@ -616,6 +616,9 @@ class Sim:
 
     def reset_observers(self) -> None:
         """Begin anew with the memory of all observers; the trajectory goes on as it is. The mark moves here."""
+        ok, reason = self.can_resume()
+        if not ok:
+            raise ResumeError(f"cannot reset the observers of this state: {reason}")
         state, trail = self._with_fields(self._state, self._full.fresh_observers, self._trail)
         self._state = self._mark = state
         self._trail = self._mark_trail = trail
@@ -873,8 +876,15 @@ class Sim:
         return verify_restart(self._twin, self._state, float(T), cuts, process)
 
     def replay(self, snapshot: str | Snapshot | None = None) -> Replay:
-        """Run the lineage of a snapshot, or of the current state, again from its root and compare every bit."""
-        return replay(self._full, self._moment(snapshot))
+        """Run the lineage of a snapshot, or of the current state, again from its root and compare every bit.
+
+        Raises `PinMismatchError` if it belongs to another model, `SnapshotError` if its root is not exact.
+        """
+        moment = self._moment(snapshot)
+        verdict = self.compat_check(moment)
+        if not verdict.ok:
+            raise PinMismatchError(f"the lineage of {moment.name!r} belongs to another model: {verdict.reason()}")
+        return replay(self._full, moment)
 
     def list_snapshots(self) -> list[dict[str, object]]:
         """For each snapshot: name, time `t`, step count, time of creation, description."""

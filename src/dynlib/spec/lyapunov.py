@@ -18,8 +18,10 @@ def largest_lyapunov(model: Model, name: str = "lyapunov") -> Observer:
     of its growth are summed (Benettin et al., Meccanica 15, 1980). For a map this is exact. For an ODE the vector is
     advanced by the classical Runge–Kutta method with the Jacobian at both ends of the step and at the middle of the
     cubic through them, so its error is of order four in the step size. The Jacobian is the model's own, or derived.
-    Raises `ModelError` where there is none: array states, lags, functions without a derivative.
+    Raises `ModelError` where there is none: array states, lags, noise, functions without a derivative.
     """
+    if model.noise:
+        raise ModelError("the tangent vector of a stochastic system is not computed", Where(model.name))
     if model.lag_depth:
         raise ModelError("a system with lags has no finite tangent vector", Where(model.name))
     states = [q.name for q in model.states]

@@ -14,6 +14,10 @@ from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate
 BEFORE = "before_"
 
 
+def _is_name(word: str) -> bool:
+    return word.isascii() and word.isidentifier() and word[0].isalpha()
+
+
 @dataclass(frozen=True)
 class Observer:
     """A named set of numbers that is updated after every completed step and is part of the state.
@@ -34,10 +38,16 @@ class Observer:
         self, name: str, memory: Mapping[str, float], update: Mapping[str, str], read: Mapping[str, str] | None = None
     ) -> None:
         where = Where("", f"observer {name}")
-        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        if not isinstance(name, str) or not _is_name(name):
             raise ConfigError(f"the name of an observer must be a word, not {name!r}")
+        for part, table in (("memory", memory), ("update", update), ("read", read or {})):
+            if not isinstance(table, Mapping) or any(not isinstance(key, str) for key in table):
+                raise ConfigError(f"{where}: {part} must be a table of names, not {table!r}")
+        for key, start in memory.items():
+            if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) < float("inf"):
+                raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {start!r}")
         for word in (*memory, *update, *(read or {})):
-            if not word.isidentifier() or not word[0].isalpha() or is_reserved(word):
+            if not _is_name(word) or is_reserved(word):
                 raise ConfigError(f"{where}: {word!r} is not a name")
         values = {key: float(value) for key, value in memory.items()}
         texts = {key: str(text) for key, text in update.items()}
@@ -88,6 +98,8 @@ class BoundObserver:
 
 def bind(observers: Iterable[Observer], model: Model) -> tuple[BoundObserver, ...]:
     """Observers made ready for a model. Raises `ConfigError`, and `ModelError` for their expressions."""
+    if isinstance(observers, Observer):
+        raise ConfigError("observers must be a list of Observer values")
     found: dict[str, BoundObserver] = {}
     for observer in observers:
         if not isinstance(observer, Observer):
