@@ -30,7 +30,7 @@ def info(arguments: argparse.Namespace) -> int:
     from dynlib.session.snapshot_file import inspect_snapshot
 
     meta = inspect_snapshot(arguments.file)
-    for key in (f.name for f in fields(meta) if f.name not in ("lineage", "document", "results", "observers")):
+    for key in (f.name for f in fields(meta) if f.name not in ("lineage", "document", "results", "store", "observers")):
         value = getattr(meta, key)
         if key == "pins":
             value = asdict(value)

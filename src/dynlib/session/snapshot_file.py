@@ -8,17 +8,9 @@ bytes. `digest` in the metadata covers the metadata and the name, dtype, shape a
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import itertools
-import json
 import math
 import os
-import re
-import struct
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,10 +22,19 @@ from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.state import Array, SessionPins, SessionState
+from dynlib.session.archive import MAX_FILE, digest, pack, stored, unpack
+from dynlib.session.durable import DISK, Disk, write_file
 from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
 from dynlib.session.snapshots import Snapshot
-from dynlib.session.stored_results import FOLDER, NAMES, results_from_arrays, results_to_arrays
+from dynlib.session.stored_results import (
+    FOLDER,
+    NAMES,
+    StorePosition,
+    recordable,
+    results_from_arrays,
+    results_to_arrays,
+)
 from dynlib.spec.document import model_from_document
 from dynlib.spec.model import Model
 from dynlib.spec.source import document_of
@@ -41,11 +42,7 @@ from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
 SCHEMA = "dynlib-snapshot"
-SCHEMA_VERSION = 2
-MAX_FILE = 2 * 2**30
-MAX_META = 64 * 2**20
-_COUNTER = itertools.count()
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+SCHEMA_VERSION = 3
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = (
@@ -62,14 +59,9 @@ _KEYS = (
         "environment",
         "observers",
         "results",
+        "store",
     }
 )
-_MEMBER = re.compile(r"(y|params|stepper_config|(workspace/(runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
-_NPY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
-    re.DOTALL,
-)
-_TYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -91,6 +83,7 @@ class SnapshotMeta:
     document: Mapping[str, Any]
     observers: list[dict[str, Any]]
     results: Mapping[str, Any] | None
+    store: StorePosition | None
     lineage: Ancestor
     schema_version: int
     digest: str
@@ -111,10 +104,16 @@ def write_snapshot(
     jit: bool,
     observers: list[dict[str, Any]],
     results: Results | None = None,
+    store: StorePosition | None = None,
+    disk: Disk = DISK,
 ) -> None:
-    """Write a snapshot file; an interrupted write leaves an earlier file whole. Raises `SnapshotError`."""
+    """Write a snapshot file; an interrupted write leaves an earlier file whole.
+
+    `store` says, for a checkpoint of a run directory, how much of the recording there belongs to the state. Raises
+    `SnapshotError`.
+    """
     state = snapshot.state
-    arrays = {member_of(spot): _stored(state[spot.name]) for spot in state.layout.fields}
+    arrays = {member_of(spot): stored(state[spot.name]) for spot in state.layout.fields}
     for member, array in arrays.items():
         if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
             raise SnapshotError(f"the state holds a value that is not finite (in {member}) and cannot be saved")
@@ -123,8 +122,8 @@ def write_snapshot(
         arrays["stepper_config"] = np.array(state.config, "<f8")
     recorded: dict[str, Any] | None = None
     if results is not None:
-        stored, recorded = results_to_arrays(results)
-        arrays |= {name: _stored(array) for name, array in stored.items()}
+        recording, recorded = results_to_arrays(results)
+        arrays |= {name: stored(array) for name, array in recording.items()}
     meta: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -138,16 +137,20 @@ def write_snapshot(
         "nominal_dt": state.nominal_dt,
         "status": state.status.name,
         "pins": asdict(state.pins),
-        "stepper_config": {k: _to_json(v) for k, v in zip(option_names, state.config, strict=True)},
+        "stepper_config": {k: _json_number(v) for k, v in zip(option_names, state.config, strict=True)},
         "environment": environment(jit),
         "observers": observers,
         "document": document_of(snapshot.model),
         "lineage": lineage_json(snapshot),
         "results": recorded,
+        "store": None if store is None else store.to_json(),
         "arrays": sorted(arrays),
     }
-    meta["digest"] = _digest(meta, arrays)
-    _write_atomically(Path(path), _pack(meta, arrays))
+    meta["digest"] = digest(meta, arrays)
+    try:
+        write_file(path, pack(meta, arrays), disk)
+    except OSError as problem:
+        raise SnapshotError(f"cannot write {os.fspath(path)}: {problem.strerror}") from problem
 
 
 def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
@@ -237,107 +240,9 @@ def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
         raise _bad(path, f"the model in it cannot be read: {problem}") from None
     if model.structure_hash != meta.pins.structure:
         raise _bad(path, "the model in it is not the one that its state belongs to")
+    if meta.store is not None and not set(meta.store.columns) <= set(recordable(model)):
+        raise _bad(path, "its position in a store has columns that the model does not")
     return model
-
-
-# -- bytes ---------------------------------------------------------------------------------------------------------
-
-
-def _stored(array: Array) -> Array:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-
-
-def _to_json(value: float) -> float | str:
-    return value if math.isfinite(value) else repr(value)
-
-
-def _json(meta: Mapping[str, Any]) -> bytes:
-    text = json.dumps(meta, ensure_ascii=True, allow_nan=False, indent=1)
-    return text.encode("ascii")
-
-
-def _digest(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
-    total = hashlib.sha256(_json({k: v for k, v in meta.items() if k != "digest"}))
-    for name in sorted(arrays):
-        array = arrays[name]
-        head = f"\n{name} {array.dtype.str} {array.shape}\n"
-        total.update(head.encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
-
-
-def _pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-
-        def add(name: str, data: bytes) -> None:
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
-
-        add("meta.json", _json(meta))
-        for name in sorted(arrays):
-            data = io.BytesIO()
-            np.lib.format.write_array(data, arrays[name], version=(1, 0), allow_pickle=False)
-            add(f"{name}.npy", data.getvalue())
-    return buffer.getvalue()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Temporary file beside the target, fsync, rename, fsync of the folder; keeps the mode of a file it replaces."""
-    if path.is_symlink():
-        path = Path(os.path.realpath(path))
-    folder = path.parent
-    if path.is_dir():
-        raise SnapshotError(f"{path} is a folder; give the name of a file")
-    if path.exists() and not path.is_file():
-        raise SnapshotError(f"{path} is not a regular file and is not replaced")
-    if not folder.is_dir():
-        raise SnapshotError(f"cannot write {path}: there is no folder {folder}")
-    _remove_orphans(path)
-    temporary = folder / f".{path.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
-    try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666  # a new file gets its mode from the umask
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                if path.exists():
-                    os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        folder_handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(folder_handle)
-        finally:
-            os.close(folder_handle)
-    except OSError as problem:
-        raise SnapshotError(f"cannot write {path}: {problem.strerror or problem}") from problem
-
-
-def _remove_orphans(path: Path) -> None:
-    """Delete temporary files that killed processes left behind for this target."""
-    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)(?:\.\d+)?\.tmp\Z")
-    for item in path.parent.iterdir():
-        if (match := pattern.match(item.name)) and not _alive(int(match[1])):
-            with contextlib.suppress(OSError):
-                item.unlink()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -361,100 +266,31 @@ def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[st
         raise SnapshotFileError(f"there is no file {path}") from None
     except OSError as problem:
         raise SnapshotFileError(f"cannot read {path}: {problem.strerror}") from None
-    if not data.startswith(b"PK\x03\x04"):
-        raise _bad(path, "it is empty" if not data else "it does not begin like one")
-    members = _members(path, data)
-    raw = members.pop("meta.json", None)
-    if raw is None or len(raw) > MAX_META:
-        raise _bad(path, "meta.json is missing" if raw is None else "meta.json is too large")
-    content = _parse_json(path, raw)
-    if content.get("schema") != SCHEMA:
-        raise _bad(path, f"its schema is {content.get('schema')!r}")
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise _bad(path, f"schema version {content.get('schema_version')!r}; this library reads {SCHEMA_VERSION}")
+    try:
+        content, arrays = unpack(data, _readable)
+    except ValueError as problem:
+        raise _bad(path, str(problem)) from None
     meta = _meta(path, content)
-    arrays = {name.removesuffix(".npy"): _array(path, name, data) for name, data in members.items()}
-    if content["arrays"] != sorted(arrays):
-        raise _bad(path, "the list of arrays does not agree with the members")
-    stored = {name for name in arrays if name.startswith(FOLDER)}
-    if stored != (set() if meta.results is None else set(NAMES)):
+    recorded = {name for name in arrays if name.startswith(FOLDER)}
+    if recorded != (set() if meta.results is None else set(NAMES)):
         raise _bad(path, "the arrays of its results are not complete")
-    if _digest(content, arrays) != meta.digest:
-        raise _bad(path, "the digest does not agree with the content: the file is damaged or was altered")
     return meta, arrays
 
 
-def _members(path: Path, data: bytes) -> dict[str, bytes]:
-    """All members of the archive, uncompressed, each once and each within the file's own size."""
-    found: dict[str, bytes] = {}
-    position = 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for info in archive.infolist():
-                if info.filename in found:
-                    raise _bad(path, f"member {info.filename!r} is there twice")
-                if info.filename != "meta.json" and not _MEMBER.match(info.filename):
-                    raise _bad(path, f"unexpected member {info.filename!r}")
-                if (
-                    info.compress_type != zipfile.ZIP_STORED
-                    or info.flag_bits & 1
-                    or not (info.file_size == info.compress_size <= len(data))
-                ):
-                    raise _bad(path, f"member {info.filename!r} is compressed, encrypted or longer than the file")
-                if info.header_offset != position:
-                    raise _bad(path, f"member {info.filename!r} does not follow the one before: members overlap")
-                position += len(info.FileHeader(zip64=False)) + info.file_size
-                if not _is_canonical(info, data):
-                    raise _bad(path, f"truncated or damaged (the record of member {info.filename!r})")
-                found[info.filename] = archive.read(info)
-            if archive.comment:
-                raise _bad(path, "the archive carries a comment")
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        struct.error,
-        OSError,
-    ) as problem:
-        raise _bad(path, f"truncated or damaged ({problem})") from None
-    return found
+def _readable(content: Mapping[str, Any]) -> None:
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"its schema is {content.get('schema')!r}")
+    version = content.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ValueError(f"schema version {version!r}; this library reads {SCHEMA_VERSION}")
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else repr(value)
 
 
 def _huge(value: float) -> bool:
     return isinstance(value, int) and abs(value) > 2**63
-
-
-def _is_canonical(info: zipfile.ZipInfo, data: bytes) -> bool:
-    """Whether a member is described, in both of its records, just as it is written here."""
-    header = info.FileHeader(zip64=False)
-    return (
-        info.date_time == _EPOCH
-        and info.create_system == 3
-        and info.external_attr == 0o644 << 16
-        and (info.flag_bits, info.volume, info.internal_attr, info.extra, info.comment) == (0, 0, 0, b"", b"")
-        and data[info.header_offset : info.header_offset + len(header)] == header
-    )
-
-
-def _parse_json(path: Path, raw: bytes) -> dict[str, Any]:
-    def refuse(token: str) -> float:
-        raise ValueError(f"{token} is not JSON")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a key is there twice")
-        return result
-
-    try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as problem:
-        raise _bad(path, f"meta.json is not strict JSON ({problem})") from None
-    if not isinstance(content, dict):
-        raise _bad(path, "meta.json is not an object")
-    return content
 
 
 def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
@@ -488,6 +324,10 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         raise _bad(path, f"its lineage is malformed: {problem}") from None
     if (lineage.name, lineage.t, lineage.step) != (content["name"], content["t"], content["step"]):
         raise _bad(path, "name, time or step count differ between metadata and lineage")
+    try:
+        store = None if content["store"] is None else StorePosition.from_json(content["store"])
+    except ValueError as problem:
+        raise _bad(path, f"its position in a store is malformed: {problem}") from None
     values: dict[str, float] = {}
     for key, value in config.items():
         if value == "inf":
@@ -511,6 +351,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         document=content["document"],
         observers=content["observers"],
         results=content["results"],
+        store=store,
         lineage=lineage,
         schema_version=content["schema_version"],
         digest=content["digest"],
@@ -532,19 +373,3 @@ def _are_observers(content: object) -> bool:
         and table(item, "read", str)
         for item in content
     )
-
-
-def _array(path: Path, name: str, data: bytes) -> Array:
-    """One member in the `.npy` format, version 1.0: plain little-endian numbers, one dimension, exact length.
-
-    The header is matched as text; nothing of it is evaluated.
-    """
-    match = _NPY_HEADER.match(data)
-    if match is None:
-        raise _bad(path, f"member {name!r} has an unexpected type, shape or length: it is not a plain array")
-    kind, count = _TYPES[match[2].decode()], int(match[3])
-    body = data[match.end() :]
-    if int.from_bytes(match[1], "little") != match.end() - 10 or len(body) != count * kind.itemsize:
-        raise _bad(path, f"member {name!r} has an unexpected type, shape or length")
-    array: Array = np.frombuffer(body, kind)
-    return array

@@ -1,10 +1,11 @@
-"""Recorded results inside a snapshot file: as arrays of one dimension, and what their columns mean."""
+"""Recorded results in a snapshot file (as arrays of one dimension) or beside it (as a position in their store)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,6 +18,51 @@ FOLDER = "results/"
 _NUMBERS = ("t", "data", "log_t", "log_values")
 _COUNTS = ("step", "at_stop", "log_step", "log_event")
 NAMES = tuple(f"{FOLDER}{name}" for name in (*_NUMBERS, *_COUNTS))
+
+
+@dataclass(frozen=True)
+class StorePosition:
+    """How much of the recording of a run directory belongs to a state.
+
+    `rows` samples and `entries` of the event log, with `columns` and `segments` as in results. `transient_end` is the
+    time at which recording begins, None if there is no transient.
+    """
+
+    rows: int
+    entries: int
+    transient_end: float | None
+    columns: tuple[str, ...]
+    segments: tuple[Segment, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """In strict JSON."""
+        return {
+            "rows": self.rows,
+            "entries": self.entries,
+            "transient_end": self.transient_end,
+            "columns": list(self.columns),
+            "segments": _segments_json(self.segments),
+        }
+
+    @classmethod
+    def from_json(cls, content: object) -> Self:
+        """From JSON; whether the model has the columns is not known here. Raises `ValueError`."""
+        if not isinstance(content, Mapping) or set(content) != {f.name for f in fields(cls)}:
+            raise ValueError("expected the keys rows, entries, transient_end, columns and segments")
+        rows, entries, end = content["rows"], content["entries"], content["transient_end"]
+        if not _is_count(rows) or not _is_count(entries):
+            raise ValueError("a count is malformed")
+        if end is not None and not _is_finite(end):
+            raise ValueError("transient_end is not a number")
+        columns = _columns(content["columns"])
+        return cls(
+            rows, entries, None if end is None else float(end), columns, _segments(content["segments"], rows, entries)
+        )
+
+
+def recordable(model: Model) -> tuple[str, ...]:
+    """The columns that a recording of a model can have."""
+    return (*(e for q in model.states for e in q.element_names), *(a.name for a in model.aux))
 
 
 def results_to_arrays(results: Results) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -32,10 +78,9 @@ def results_to_arrays(results: Results) -> tuple[dict[str, Array], dict[str, Any
         "log_event": log.event.astype("<i8"),
         "log_values": log.values.ravel(),
     }
-    segments = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in results.segments]
     return {f"{FOLDER}{name}": array for name, array in arrays.items()}, {
         "columns": list(results.columns),
-        "segments": segments,
+        "segments": _segments_json(results.segments),
     }
 
 
@@ -44,9 +89,8 @@ def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Mod
     if not isinstance(content, Mapping) or set(content) != {"columns", "segments"}:
         raise ValueError("it has no columns and segments")
     parts = {name: arrays[f"{FOLDER}{name}"] for name in (*_NUMBERS, *_COUNTS)}
-    known = [*(e for q in model.states for e in q.element_names), *(a.name for a in model.aux)]
-    columns = content["columns"]
-    if not isinstance(columns, list) or any(c not in known for c in columns) or len(set(columns)) != len(columns):
+    columns = _columns(content["columns"])
+    if not set(columns) <= set(recordable(model)):
         raise ValueError("it has columns that the model does not")
     depth = max((len(e.log) for e in model.events), default=0)
     rows, entries = len(parts["t"]), len(parts["log_t"])
@@ -67,7 +111,7 @@ def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Mod
         parts["log_values"].reshape(entries, depth),
     )  # fmt: skip
     return Results(
-        tuple(columns),
+        columns,
         parts["t"],
         parts["step"],
         parts["at_stop"] != 0,
@@ -76,6 +120,20 @@ def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Mod
         log,
         model.name,
     )
+
+
+def _columns(content: object) -> tuple[str, ...]:
+    if (
+        not isinstance(content, list)
+        or not all(isinstance(c, str) for c in content)
+        or len(set(content)) < len(content)
+    ):
+        raise ValueError("its columns are malformed")
+    return tuple(content)
+
+
+def _segments_json(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    return [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in segments]
 
 
 def _segments(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
@@ -87,8 +145,8 @@ def _segments(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
         if not isinstance(item, Mapping) or set(item) != names:
             raise ValueError("its segments are malformed")
         texts = all(isinstance(item[k], str) for k in ("name", "cfg_hash", "status"))
-        numbers = all(type(item[k]) in (int, float) for k in ("t_start", "t_end"))
-        counts = all(type(item[k]) is int for k in ("step_start", "step_end"))
+        numbers = all(_is_finite(item[k]) for k in ("t_start", "t_end"))
+        counts = all(_is_count(item[k]) for k in ("step_start", "step_end"))
         spans = all(_is_span(item[k], size) for k, size in (("rows", rows), ("entries", entries)))
         if not (texts and numbers and counts and spans) or type(item["resume"]) is not bool:
             raise ValueError("its segments are malformed")
@@ -97,6 +155,14 @@ def _segments(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
         found.append(Segment(**values))
     return tuple(found)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 2**53
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) is not bool and isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _is_span(value: object, size: int) -> bool:
