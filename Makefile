@@ -32,7 +32,7 @@ test: $(VENV)/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 benchmark: $(VENV)/ready-test
 	$(BIN)/python benchmarks/lorenz_rk4.py

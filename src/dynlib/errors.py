@@ -90,6 +90,18 @@ class SnapshotFileError(SnapshotError):
     """A file that is not a whole, untouched snapshot file."""
 
 
+class StoreError(DynlibError):
+    """A run directory that cannot be made, written, read or continued."""
+
+
+class StoreBusyError(StoreError):
+    """A run directory that another process is writing to; names the process."""
+
+
+class ConcurrentUseError(DynlibError):
+    """A session that is used while it is busy: by another thread, or from within its own run."""
+
+
 class NumericsWarning(UserWarning):
     """A run ended early because of its numerics; what was computed before is kept."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
+from typing import Protocol
 
 import numpy as np
 
@@ -76,30 +77,52 @@ class Recording:
         return np.empty(rows), np.empty(rows, np.int64), np.empty(rows, np.int32), values
 
 
+class Keeper(Protocol):
+    """Who keeps what a run produces while it goes on."""
+
+    def keep(self, recording: Recording, pause: Callable[[], SessionState] | None) -> bool:
+        """Take what was recorded out of `recording`, whose arrays are used again afterwards.
+
+        `pause` gives the state, None where a buffer became full inside a step. Returns whether the run may go on.
+        """
+
+    def stopped_by(self, number: int) -> None:
+        """The run ends because of this signal."""
+
+
 class _Flag:
-    raised = False
+    number = 0
+
+    @property
+    def raised(self) -> bool:
+        return self.number != 0
 
 
 @contextmanager
-def _interruption() -> Iterator[_Flag]:
-    """Turns Ctrl-C into a flag that is read between chunks, so that a step is never torn."""
+def _interruption(numbers: tuple[int, ...]) -> Iterator[_Flag]:
+    """Turns signals into a flag that is read between chunks, so that a step is never torn.
+
+    A second Ctrl-C stops at once. A handler that others have installed for another signal is left alone.
+    """
     flag = _Flag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:  # installed outside Python: leave it alone
-        yield flag
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
-        flag.raised = True
+        if flag.raised and number == signal.SIGINT:
+            raise KeyboardInterrupt("stopped at once; what this run computed is given up")
+        flag.number = flag.number or number
 
-    signal.signal(signal.SIGINT, note)
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = [n for n, h in before.items() if h is signal.SIG_DFL or (n == signal.SIGINT and h is not None)]
+    for number in taken:
+        signal.signal(number, note)
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 def drive(
@@ -111,10 +134,12 @@ def drive(
     buffers: Buffers,
     progress: Progress | None = None,
     trace: Trace | None = None,
+    keeper: Keeper | None = None,
 ) -> SessionState:
     """Run until the task is done; the new state carries the status. What was recorded is added to `recording`.
 
-    A `trace` is offered the states at pauses.
+    A `trace` is offered the states at pauses. A `keeper` is given the recording at pauses and whenever a buffer is
+    full, so that memory stays bounded; with it SIGTERM stops a run as Ctrl-C does.
     """
     blocks = state.blocks()
     times, reals, counts = blocks["times"], blocks["reals"], blocks["counts"]
@@ -132,7 +157,7 @@ def drive(
     row_bytes = 8 * (recording.width + 3)
     largest = max(buffers.rows, _BLOCK_BYTES // row_bytes)
     rows = max(4, min(buffers.rows, largest))
-    if buffers.foresee:
+    if buffers.foresee and keeper is None:
         rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
     if not task.recording:
         rows = 4
@@ -152,7 +177,12 @@ def drive(
             recording.events.append(tuple(a[: cursor[1]] for a in events))
         cursor[0] = cursor[1] = 0
 
-    with _interruption() as flag, np.errstate(all="ignore"):
+    def here() -> SessionState:
+        return replace(state, times=times.copy(), reals=reals.copy(), counts=counts.copy())
+
+    signals = (signal.SIGINT,) if keeper is None else (signal.SIGINT, signal.SIGTERM)
+    may_go_on = True
+    with _interruption(signals) as flag, np.errstate(all="ignore"):
         while True:
             began = time.perf_counter()
             status = Status(
@@ -166,6 +196,8 @@ def drive(
                 seal()
                 rows = max(4, min(2 * rows, largest))
                 n_events = 2 * n_events if n_events < 2**20 else n_events
+                if keeper is not None:
+                    may_go_on = keeper.keep(recording, None)
                 samples, events = recording.sample_block(rows), recording.event_block(n_events)
             elif status is not Status.PAUSED:
                 break
@@ -174,15 +206,20 @@ def drive(
                 chunk = min(2 * chunk, 2**40)
             elif elapsed > 2 * _CHUNK_SECONDS:
                 chunk = max(chunk // 2, 16)
-            if flag.raised:
+            if keeper is not None and status is Status.PAUSED:
+                seal()
+                may_go_on = keeper.keep(recording, here) and may_go_on
+            if flag.raised or not may_go_on:
                 n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
             if trace is not None and status is Status.PAUSED:
-                trace.offer(lambda: replace(state, times=times.copy(), reals=reals.copy(), counts=counts.copy()))
+                trace.offer(here)
             if progress is not None:
                 now = float(times[t_slot])
                 span = task.horizon - t_first
                 progress((now - t_first) / span if math.isfinite(span) and span > 0 else math.nan, now)
     seal()
+    if keeper is not None and flag.raised:
+        keeper.stopped_by(flag.number)
     if flag.raised and status is not Status.INTERRUPTED:
         status = Status.INTERRUPTED if not status.ok else status
     return replace(state, times=times, reals=reals, counts=counts, status=status)

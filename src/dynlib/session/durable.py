@@ -7,6 +7,7 @@ import errno
 import itertools
 import os
 import re
+import stat
 from pathlib import Path
 
 _COUNTER = itertools.count()
@@ -73,11 +74,26 @@ def write_all(handle: int, data: bytes | memoryview, disk: Disk = DISK) -> None:
         rest = rest[count:]
 
 
-def write_file(path: str | os.PathLike[str], data: bytes | memoryview, disk: Disk = DISK) -> None:
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; links are not followed. Raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
+        return file.read(limit)
+
+
+def write_file(
+    path: str | os.PathLike[str], data: bytes | memoryview, disk: Disk = DISK, *, settle: bool = True
+) -> None:
     """Write a file atomically and durably: temporary file beside it, fsync, rename, fsync of the folder.
 
-    Links are followed; a file that is replaced keeps its permissions. Raises `OSError`, whose text says what stands
-    at the path then.
+    Links are followed; a file that is replaced keeps its permissions. Without `settle` the last step, and the removal
+    of what killed processes left, is up to the caller, who writes many files to one folder. Raises `OSError`, whose
+    text says what stands at the path then.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     folder = target.parent
@@ -90,7 +106,8 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview, disk: Dis
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", str(target))
     standing = "the file of before is whole" if there else "no file was made"
     try:
-        remove_orphans(target, disk)
+        if settle:
+            remove_orphans(target, disk)
         mode = target.stat().st_mode & 0o777 if there else None
         temporary = folder / f".{target.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
         try:
@@ -101,7 +118,8 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview, disk: Dis
                 disk.unlink(temporary)
             raise
         standing = "the new file is whole, but might not outlast a power cut"
-        disk.fsync_folder(folder)
+        if settle:
+            disk.fsync_folder(folder)
     except OSError as problem:
         raise OSError(problem.errno, f"{problem.strerror or problem}; {standing}", str(target)) from problem
 

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from dynlib.compile.kernel import Kernel, build_kernel
 from dynlib.errors import ConfigError, suggest
+from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
 from dynlib.runtime.state import SessionPins, SessionState, initial_state
+from dynlib.runtime.trace import Trace
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -18,6 +22,7 @@ from dynlib.version import NUMERICS_REVISION, VERSION
 
 DEFAULT_STEPPER = {"ode": "rk45", "map": "map", "sde": "euler_maruyama"}
 DEFAULT_FIXED_DT = 0.01
+DEFAULT_BUFFERS = Buffers()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,30 @@ class FullModel:
     def fresh_observers(self) -> dict[str, float]:
         """The memory of the observers before their first step, by field."""
         return {o.field(key): value for o in self.observers for key, value in o.observer.memory.items()}
+
+    def new_recording(self, width: int) -> Recording:
+        """An empty recording of so many columns."""
+        depth = max((len(e.log) for e in self.model.events), default=0)
+        return Recording(width, depth, np.dtype(self.model.dtype))
+
+    def advance(
+        self,
+        state: SessionState,
+        task: Task,
+        columns: tuple[str, ...] = (),
+        buffers: Buffers = DEFAULT_BUFFERS,
+        progress: Progress | None = None,
+        trace: Trace | None = None,
+        keeper: Keeper | None = None,
+    ) -> tuple[SessionState, Recording]:
+        """The state after a task, and what was recorded of the columns on the way. The one way to the driver."""
+        recording = self.new_recording(len(columns))
+        every = self.columns
+        select = np.full(max(1, len(every)), -1, np.int64)
+        where = {name: k for k, name in enumerate(every)}
+        for k, name in enumerate(columns):
+            select[where[name]] = k
+        return drive(self.kernel, state, task, select, recording, buffers, progress, trace, keeper), recording
 
     def __repr__(self) -> str:
         mode = "compiled" if self.kernel.jit else "interpreted"

@@ -227,6 +227,14 @@ def edit_of(
     return Edit(before.t, before.step, tuple(changes), tuple(dropped) if restart else (), restart, new_past)
 
 
+def edited_fields(
+    model: Model, options: tuple[str, ...], state: SessionState, fields: Mapping[str, float]
+) -> tuple[SessionState, Edit]:
+    """A state with some fields set as they stand, while the trajectory goes on; and the deed that this is."""
+    after = state.edited(dict(fields))
+    return after, edit_of(state, after, model, options, restart=False)
+
+
 def repeated_edit(edit: Edit, state: SessionState, model: Model, options: tuple[str, ...]) -> SessionState:
     """The state after an edit. Raises `KeyError` for a name that the model does not have."""
     vectors = {"y": state["y"].copy(), "params": state["params"].copy()}

@@ -16,7 +16,7 @@ import numpy as np
 
 from dynlib.errors import ConfigError, NumericsWarning, SnapshotError
 from dynlib.results import Results
-from dynlib.runtime.driver import Buffers, Recording, Task, drive
+from dynlib.runtime.driver import Buffers, Task
 from dynlib.runtime.state import SessionState
 from dynlib.session.difference import ulp_distance
 from dynlib.session.full_model import FullModel
@@ -216,11 +216,8 @@ def repeated(full: FullModel, deed: Deed, state: SessionState) -> SessionState:
     failed = not Status[deed.status].ok and Status[deed.status] not in (Status.MAX_STEPS, Status.INTERRUPTED)
     horizon = deed.t_to if deed.pending else np.inf
     limit = _FAR if deed.pending or failed else deed.step_to
-    select = np.full(max(1, len(full.columns)), -1, np.int64)
     while True:
-        depth = max((len(e.log) for e in full.model.events), default=0)
-        recording = Recording(0, depth, np.dtype(full.model.dtype))
-        after = drive(full.kernel, state, Task(horizon, limit, Status.DONE), select, recording, Buffers())
+        after, _ = full.advance(state, Task(horizon, limit, Status.DONE))
         stopped = after.status is Status.STOPPED and (after.t, after.step) != (state.t, state.step)
         state = after
         if not stopped or (after.step >= limit):

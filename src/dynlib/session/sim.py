@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import (
+    ConcurrentUseError,
     ConfigError,
     ModelError,
     NumericsWarning,
@@ -25,30 +27,33 @@ from dynlib.errors import (
     SnapshotFileError,
     UnknownNameError,
 )
-from dynlib.results import EventLog, Results, ResultsView, Segment
-from dynlib.results.results import join
-from dynlib.runtime.driver import Buffers, Progress, Recording, Task, drive, progress_line
+from dynlib.results import Results, ResultsView
+from dynlib.runtime.driver import Buffers, Progress, Task, progress_line
 from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace
+from dynlib.session.accumulator import Accumulator, columns_named, view_of
 from dynlib.session.adoption import Adoption, adopt
 from dynlib.session.difference import Difference, compare
 from dynlib.session.environment import environment
-from dynlib.session.full_model import FullModel, build, checked_dt
+from dynlib.session.every import DEFAULT_CHECKPOINT
+from dynlib.session.full_model import FullModel, build
 from dynlib.session.lineage import (
     Edit,
     Lineage,
     Moment,
-    Recorder,
     Root,
     Trail,
     Tree,
     edit_of,
-    stretch_of,
+    edited_fields,
     tree_of,
 )
+from dynlib.session.passage import carry_out
 from dynlib.session.pins import Compatibility, compare_environments, compare_pins
 from dynlib.session.presets import PresetShelf
 from dynlib.session.proof import Proof, Replay, replay, verify_restart
+from dynlib.session.run_directory import RunDirectory, folder_of
+from dynlib.session.run_plan import FAR, RunArguments, checked_recorder, extent_of
 from dynlib.session.snapshot_file import (
     SnapshotMeta,
     inspect_snapshot,
@@ -58,16 +63,35 @@ from dynlib.session.snapshot_file import (
     write_snapshot,
 )
 from dynlib.session.snapshots import Snapshot
+from dynlib.session.stored_run import Standing, run_in_directory
+from dynlib.session.values import Given, Values, by_name, is_number, merged, plain
 from dynlib.spec.locations import ModelLike
-from dynlib.spec.model import Quantity, spans
 from dynlib.spec.observer import Observer
 from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
-_FAR = 2**62
+Method = TypeVar("Method", bound=Callable[..., Any])
 _MOST_TRACES = 1000
-_ON_RESUME = ("ic", "params", "t0", "dt", "seed", "transient")
-Values = float | Sequence[float] | Array
+
+
+def _exclusive(method: Method) -> Method:
+    """A method that changes the session: refused while another one is at work, in whatever thread."""
+    name = method.__name__
+
+    @wraps(method)
+    def guarded(self: Sim, *args: Any, **kwargs: Any) -> Any:
+        if not self._busy.acquire(blocking=False):
+            raise ConcurrentUseError(
+                f"{name}() was called while this session is busy with {self._doing}(); it does one thing at a time. "
+                "For another thread, make a session of its own with fork()"
+            )
+        self._doing = name
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            self._busy.release()
+
+    return cast(Method, guarded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +118,10 @@ class Sim:
     `import_snapshot` or `assign`. A resumed run continues from the current state. `T` is always an absolute time.
     """
 
+    _recording: Accumulator
+    _directory: RunDirectory | None  # where the recording stands, if on disk
+    _busy: threading.Lock
+
     def __init__(self, model: FullModel | ModelLike, *, buffers: Buffers | None = None) -> None:
         self._full = model if isinstance(model, FullModel) else build(model)
         self._buffers = buffers or Buffers()
@@ -103,6 +131,7 @@ class Sim:
         self._traces = [Trace.starting_at(self._state)]
         self._snapshots: dict[str, Snapshot] = {}
         self._presets = PresetShelf(self._full.model)
+        self._busy, self._doing = threading.Lock(), ""
         self._clear_recording()
 
     # -- what it is --------------------------------------------------------------------------------------------
@@ -149,11 +178,11 @@ class Sim:
 
     def state_dict(self) -> dict[str, Any]:
         """The current state by name: a float, or an array of shape (N,) for an array state."""
-        return _by_name(self._state_full.model.states, self.state_vector())
+        return by_name(self._state_full.model.states, self.state_vector())
 
     def param_dict(self) -> dict[str, Any]:
         """The current parameters by name."""
-        return _by_name(self._state_full.model.params, self.param_vector())
+        return by_name(self._state_full.model.params, self.param_vector())
 
     def config(self) -> dict[str, Any]:
         """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
@@ -184,8 +213,8 @@ class Sim:
             "time_shift": state.time_shift,
             "inside_a_step": state.pending,
             "observers": [o.name for o in self._full.observers],
-            "samples": self._rows,
-            "segments": [s.name for s in self._segments],
+            "samples": self._recording.rows,
+            "segments": [s.name for s in self._recording.segments],
             "snapshots": list(self._snapshots),
         }
 
@@ -193,11 +222,13 @@ class Sim:
         full = self._full
         return (
             f"<Sim {full.model.name!r} with {full.stepper.name}: t = {self.t:g}, step {self.step}, "
-            f"{self._rows} samples in {len(self._segments)} segments, {len(self._snapshots)} snapshots>"
+            f"{self._recording.rows} samples in {len(self._recording.segments)} segments, "
+            f"{len(self._snapshots)} snapshots>"
         )
 
     # -- run ---------------------------------------------------------------------------------------------------
 
+    @_exclusive
     def run(
         self,
         T: float | None = None,
@@ -205,8 +236,8 @@ class Sim:
         N: int | None = None,
         t0: float | None = None,
         dt: float | None = None,
-        ic: Mapping[str, Values] | Sequence[float] | Array | None = None,
-        params: Mapping[str, Values] | Sequence[float] | Array | None = None,
+        ic: Given | None = None,
+        params: Given | None = None,
         seed: int | None = None,
         record: bool | None = None,
         record_interval: int | None = None,
@@ -217,6 +248,8 @@ class Sim:
         tag: str | None = None,
         max_steps: int | None = None,
         progress: bool | Progress = False,
+        store: str | os.PathLike[str] | None = None,
+        checkpoint: str = DEFAULT_CHECKPOINT,
         **options: float,
     ) -> RunOutcome:
         """Run to the absolute time `T`, or for `N` steps.
@@ -231,301 +264,93 @@ class Sim:
         recorded stays. Ctrl-C keeps everything recorded, leaves the session resumable, and raises KeyboardInterrupt.
         Raises `ConfigError`, and `ResumeError` where a run cannot continue.
         """
+        arguments = RunArguments(
+            T, N, t0, dt, ic, params, seed, record, record_interval, record_dt, record_vars, transient, resume, tag,
+            max_steps, progress, store, checkpoint, options,
+        )  # fmt: skip
+        return self._run(arguments, resume_or_start=False)
+
+    @_exclusive
+    def resume_or_start(self, store: str | os.PathLike[str], T: float | None = None, **arguments: Any) -> RunOutcome:
+        """Go on with the run in a directory, or start it there: the same call again after any end of the process.
+
+        Takes the arguments of `run`. If the directory holds no run yet, this is `run(T, store=store, …)`. Otherwise the
+        run there must have begun just as this session would begin it; the session then stands at its last whole
+        checkpoint, as if it had run there itself, and goes on. A run that has reached its end already takes no steps.
+        Raises `StoreError` if it began in another way, naming what differs, and `StoreBusyError` if another process
+        has it.
+        """
+        names = {f.name for f in fields(RunArguments)} - {"options"}
+        options = {name: value for name, value in arguments.items() if name not in names}
+        given = {name: value for name, value in arguments.items() if name in names}
+        if given.get("resume"):
+            raise ConfigError("resume_or_start() decides by itself whether to resume; leave resume out")
+        return self._run(RunArguments(T, **{**given, "store": store}, options=options), resume_or_start=True)
+
+    def _run(self, arguments: RunArguments, resume_or_start: bool) -> RunOutcome:
         began = time.perf_counter()
-        if record is not None and not isinstance(record, bool | np.bool_):
-            raise ConfigError(f"record must be True or False, not {record!r}")
-        if not isinstance(progress, bool) and not callable(progress):
-            raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {progress!r}")
-        self._check_arguments(
-            resume,
-            dict(ic=ic, params=params, t0=t0, dt=dt, seed=seed, transient=transient or None),
-            record_vars,
-            options,
-        )
-        state = self._state if resume else self._start(t0, dt, ic, params, options)
-        if seed is not None:
-            state = self._seeded(state, seed)
-        recording = self._full.model.sim.record if record is None else record
-        if T is None and N is None:
-            T, N = self._usual_length()
-        horizon, n_limit, limit_status = self._horizon(T, N, state, resume, transient, max_steps)
-        columns = self._columns(record_vars, resume)
-        tag = self._segment_name(tag, resume)
-        self._check_recorder(state, horizon, record_interval, record_dt)
-        report = progress_line() if progress is True else progress or None
+        resume, full = arguments.resume, self._full
+        arguments.check(self._recording)
+        if resume and not self.can_resume()[0]:
+            raise ResumeError(
+                f"cannot resume: {self.can_resume()[1]}; reset() to a snapshot or build a compatible model"
+            )
+        start = self._state if resume else arguments.start(full, self._mark)
+        accumulator = self._recording if resume else Accumulator(full)
+        plan = arguments.plan(full, start, accumulator)
+        directory = self._directory_for(arguments)
+        report = progress_line() if arguments.progress is True else arguments.progress or None
         if "initial" not in self._snapshots:
             self._keep_initial()
         trail = self._trail if resume else self._mark_trail
-        if not resume and state is not self._mark:
-            names = self._full.stepper.option_names
-            begun = not (t0 is None and dt is None and ic is None and params is None)
-            trail = trail.then(
-                edit_of(self._mark, state, self._full.model, names, restart=begun, new_past=ic is not None)
-            )
-        trace = self._traces[-1].copy() if resume else Trace.starting_at(state)
-        if transient > 0.0:
-            allowed = _FAR if N is not None else n_limit
-            before = state
-            state = self._drive(state, Task(state.t + transient, allowed, Status.MAX_STEPS), columns, report, trace)[0]
-            trail = trail.then(stretch_of(before, state))
-            if self._full.observers:  # a transient does not count
-                untouched = {name: float(before[name][0]) for name in self._full.fresh_observers}
-                state, trail = self._with_fields(state, untouched, trail)
-                trace = Trace.starting_at(state)
-            if N is not None:  # steps are counted from the end of the transient
-                n_limit = state.step + N
-        first = state
-        state = self._with_recorder(state, recording, record_interval, record_dt, resume)
-        if state is not first:
-            trail = trail.then(Recorder(int(state["record_interval"][0]), float(state["record_dt"][0])))
-        seam = float(self._blocks.samples[-1][0][-1]) if resume and self._blocks.samples else math.nan
-        task = Task(
-            horizon,
-            n_limit,
-            limit_status,
-            recording,
-            recording and not resume,
-            seam,
-            self._rows_expected(state, horizon, n_limit),
-        )
-        if transient > 0.0 and not first.status.ok:
-            after, blocks = first, self._new_recording(len(columns))
+        if not resume and start is not self._mark:
+            names = full.stepper.option_names
+            restart, new_past = arguments.moves_the_start, arguments.ic is not None
+            trail = trail.then(edit_of(self._mark, start, full.model, names, restart=restart, new_past=new_past))
+        trace = self._traces[-1].copy() if resume else Trace.starting_at(start)
+        failure, terminated = None, False
+        if directory is None:
+            passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
         else:
-            after, blocks = self._drive(state, task, columns, report, trace)
-            trail = trail.then(stretch_of(state, after))
-        if not resume:
-            self._clear_recording()
-        trace.worked(time.perf_counter() - began, after)
-        self._trail, self._traces = trail, [*(self._traces[:-1] if resume else []), trace]
-        if recording:
-            self._append(blocks, columns, tag, resume, first, after)
-        self._state, self._state_full = after, self._full
-        outcome = RunOutcome(
-            after.status,
-            after.t,
-            after.step,
-            after.step - first.step,
-            time.perf_counter() - began,
-            tag if recording else None,
-        )
+            here = Standing(start, trail, trace, accumulator)
+            found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
+            passage, accumulator = found.passage, found.accumulator
+            failure, terminated = found.failure, found.terminated
+        after = passage.state
+        self._state, self._state_full = after, full
+        self._trail, self._recording, self._directory = passage.trail, accumulator, directory
+        self._traces = [*(self._traces[:-1] if resume else []), passage.trace]
+        if failure is not None:
+            raise failure
+        if terminated:
+            raise SystemExit(128 + signal.SIGTERM)
         if after.status is Status.INTERRUPTED:
             raise KeyboardInterrupt(f"stopped at t = {after.t:g}; the session stands there and can be resumed")
         if not after.status.ok:
             warnings.warn(
-                f"{after.status.name} at t = {after.t:g}: {after.status.meaning}", NumericsWarning, stacklevel=2
+                f"{after.status.name} at t = {after.t:g}: {after.status.meaning}", NumericsWarning, stacklevel=4
             )
-        return outcome
-
-    def _check_arguments(
-        self, resume: bool, overrides: dict[str, Any], record_vars: Sequence[str] | None, options: Mapping[str, float]
-    ) -> None:
-        transient = overrides["transient"]
-        if transient is not None and not (_is_number(transient) and 0.0 <= transient < math.inf):
-            raise ConfigError(f"transient must be a time span, not {transient!r}")
-        if not resume:
-            return
-        given = [name for name in _ON_RESUME if overrides[name] is not None] + list(options)
-        if record_vars is not None and self._selected is not None:
-            given.append("record_vars")
-        if given:
-            raise ResumeError(
-                f"{', '.join(given)} cannot be given with resume=True: a resumed run continues exactly. "
-                "Use assign() to change values, or run() without resume"
-            )
-        ok, reason = self.can_resume()
-        if not ok:
-            raise ResumeError(f"cannot resume: {reason}; reset() to a snapshot or build a compatible model")
-
-    def _start(
-        self,
-        t0: float | None,
-        dt: float | None,
-        ic: Mapping[str, Values] | Sequence[float] | Array | None,
-        params: Mapping[str, Values] | Sequence[float] | Array | None,
-        options: Mapping[str, float],
-    ) -> SessionState:
-        """The mark, with this run's overrides."""
-        state, full = self._mark, self._full
-        if options:
-            now = dict(zip(full.stepper.option_names, state.config, strict=True))
-            state = replace(state, config=full.stepper.configure(**{**now, **options}))
-        if t0 is None and dt is None and ic is None and params is None:
-            return state
-        if t0 is not None and not (_is_number(t0) and math.isfinite(t0)):
-            raise ConfigError(f"t0 must be finite, not {t0!r}")
-        return state.restarted(
-            y=None if ic is None else _merged(full.model.states, state["y"], ic, "state"),
-            params=None if params is None else _merged(full.model.params, state["params"], params, "parameter"),
-            t=t0,
-            dt=None if dt is None else checked_dt(dt),
-            new_past=ic is not None,
+        return RunOutcome(
+            after.status,
+            after.t,
+            after.step,
+            after.step - passage.first.step,
+            time.perf_counter() - began,
+            accumulator.segments[-1].name if plan.recording else None,
         )
 
-    def _seeded(self, state: SessionState, seed: int) -> SessionState:
-        if not self._full.model.random:
-            raise ConfigError(f"model {self._full.model.name!r} draws no random numbers and takes no seed")
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**53:
-            raise ConfigError(f"seed must be a whole number from 0 to 2**53 - 1, not {seed!r}")
-        return state.edited({"seed": int(seed)})
-
-    def _usual_length(self) -> tuple[float | None, int | None]:
-        """T or N as the model file has them; a map may give `max_steps` alone."""
-        model = self._full.model
-        if model.kind == "map" and model.sim.t_end is None:
-            return None, model.sim.max_steps
-        return model.sim.t_end, None
-
-    def _horizon(
-        self, T: float | None, N: int | None, state: SessionState, resume: bool, transient: float, max_steps: int | None
-    ) -> tuple[float, int, Status]:
-        if T is not None and N is not None:
-            raise ConfigError("give T (absolute end time) or N (number of steps), not both")
-        if N is not None:
-            return math.inf, state.step + _whole("N", N), Status.DONE
-        limit = self._full.model.sim.max_steps if max_steps is None else max_steps
-        if limit is not None:
-            limit = _whole("max_steps", limit)
-        if T is None:
-            raise ConfigError("give T=, the absolute end time: the model has no t_end of its own")
-        if not (_is_number(T) and math.isfinite(T)):
-            raise ConfigError(f"T must be a finite number, not {T!r}")
-        start = state.t + transient
-        if start + TIME_TOLERANCE * abs(start) >= T:
-            if resume:
-                raise ResumeError(f"T = {T:g} is not ahead of the current time {state.t:g}; T is an absolute time")
-            raise ConfigError(
-                f"T = {T:g} is not ahead of the start of this run at t = {start:g}; T is an absolute time. "
-                "Choose a later T, or reset() to an earlier snapshot"
-            )
-        return float(T), _FAR if limit is None else state.step + int(limit), Status.MAX_STEPS
-
-    def _check_recorder(self, state: SessionState, horizon: float, interval: int | None, grid: float | None) -> None:
-        if interval is not None and grid is not None:
-            raise ConfigError("give record_interval or record_dt, not both")
-        if interval is not None:
-            _whole("record_interval", interval)
-        if grid is not None:
-            checked_dt(grid)
-            reach = max(abs(state.t), abs(horizon) if math.isfinite(horizon) else 0.0)
-            if grid <= TIME_TOLERANCE * reach:
-                raise ConfigError(f"record_dt = {grid:g} is finer than times near {reach:g} can be told apart")
-
-    def _with_recorder(
-        self, state: SessionState, recording: bool, interval: int | None, grid: float | None, resume: bool
-    ) -> SessionState:
-        """The state with its recorder set: where the count of steps or the grid of times begins, and its spacing."""
-        running = int(state["record_interval"][0]) > 0 or float(state["record_dt"][0]) > 0.0
-        if not recording or (resume and running and interval is None and grid is None):
-            return state
-        return state.recorded(0 if grid is not None else (interval or 1), grid or 0.0)
-
-    def _rows_expected(self, state: SessionState, horizon: float, n_limit: int) -> int:
-        """A guess at the number of samples, only to size the first buffer."""
-        grid, interval, dt = float(state["record_dt"][0]), int(state["record_interval"][0]), state.nominal_dt
-        spacing = grid if grid > 0.0 else dt * interval
-        if not math.isfinite(horizon):
-            return min((n_limit - state.step) // max(interval, 1) + 2, 2**40)
-        if spacing <= 0.0 or (self._full.stepper.adaptive and grid <= 0.0):
-            return 0
-        return int(min((horizon - state.t) / spacing + 2, 2.0**40))
-
-    def _drive(
-        self,
-        state: SessionState,
-        task: Task,
-        columns: tuple[str, ...],
-        progress: Progress | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[SessionState, Recording]:
-        recording = self._new_recording(len(columns))
-        every = self._full.columns
-        select = np.full(max(1, len(every)), -1, np.int64)
-        where = {name: k for k, name in enumerate(every)}
-        for k, name in enumerate(columns):
-            select[where[name]] = k
-        after = drive(self._full.kernel, state, task, select, recording, self._buffers, progress, trace)
-        return after, recording
+    def _directory_for(self, arguments: RunArguments) -> RunDirectory | None:
+        """The directory that a run goes to: the one it names, or the one that the recording stands in."""
+        if arguments.store is None:
+            return self._directory if arguments.resume else None
+        path = folder_of(arguments.store)
+        if arguments.resume and self._directory is not None:
+            if path.resolve() != self._directory.path.resolve():
+                raise ResumeError(f"the recording stands in {self._directory.path} and cannot go on in {path}")
+            return self._directory
+        return RunDirectory(path)
 
     # -- the recording -----------------------------------------------------------------------------------------
-
-    def _new_recording(self, width: int) -> Recording:
-        depth = max((len(e.log) for e in self._full.model.events), default=0)
-        return Recording(width, depth, np.dtype(self._full.model.dtype))
-
-    def _clear_recording(self) -> None:
-        self._selected: tuple[str, ...] | None = None
-        self._recorded_model = self._full.model
-        self._segments: list[Segment] = []
-        self._blocks = self._new_recording(0)
-        self._rows = self._entries = 0
-        self._next_number = 0
-        self._view: ResultsView | None = None
-
-    def _append(
-        self,
-        new: Recording,
-        columns: tuple[str, ...],
-        tag: str,
-        resume: bool,
-        before: SessionState,
-        after: SessionState,
-    ) -> None:
-        if self._selected is None:
-            self._selected = columns
-            self._blocks = self._new_recording(len(columns))
-        rows = sum(len(block[0]) for block in new.samples)
-        entries = sum(len(block[0]) for block in new.events)
-        self._blocks.samples += new.samples
-        self._blocks.events += new.events
-        segment = Segment(
-            tag, before.t, after.t, before.step, after.step, resume, self._cfg_hash(after), after.status.name,
-            (self._rows, self._rows + rows), (self._entries, self._entries + entries),
-        )  # fmt: skip
-        self._segments.append(segment)
-        self._rows += rows
-        self._entries += entries
-        self._next_number += 1
-        self._view = None
-
-    def _cfg_hash(self, state: SessionState) -> str:
-        names = self._full.stepper.option_names
-        text = json.dumps(
-            [state.pins.stepper, repr(state.nominal_dt), dict(zip(names, map(repr, state.config), strict=True))]
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _segment_name(self, tag: str | None, resume: bool) -> str:
-        names = [s.name for s in self._segments] if resume else []
-        if tag is None:
-            number = self._next_number if resume else 0
-            while f"run#{number}" in names:
-                number += 1
-            return f"run#{number}"
-        if not isinstance(tag, str) or not tag:
-            raise ConfigError(f"tag must be a non-empty text, not {tag!r}")
-        if tag in names:
-            raise ConfigError(f"a segment named {tag!r} exists already")
-        return tag
-
-    def _columns(self, wanted: Sequence[str] | None, resume: bool) -> tuple[str, ...]:
-        if resume and self._selected is not None:
-            return self._selected
-        every = self._full.columns
-        if wanted is None:
-            return every
-        if isinstance(wanted, str) or not isinstance(wanted, Iterable):
-            raise ConfigError(f"record_vars must be a list of names, such as [{every[0]!r}], not {wanted!r}")
-        model = self._full.model
-        arrays = {q.name: q.element_names for q in model.states if q.size is not None}
-        chosen: dict[str, None] = {}
-        for name in wanted:
-            if name not in arrays and name not in every:
-                known = [*(q.name for q in model.states), *(a.name for a in model.aux)]
-                raise UnknownNameError("variable to record", name, known)
-            chosen.update(dict.fromkeys(arrays.get(name, (name,))))
-        if not chosen:
-            raise ConfigError("record_vars is empty; use record=False to record nothing")
-        return tuple(chosen)
 
     def raw_results(self) -> Results:
         """Everything recorded since the last fresh run, as immutable arrays."""
@@ -533,47 +358,21 @@ class Sim:
 
     def results(self) -> ResultsView:
         """Everything recorded since the last fresh run, by name."""
-        if self._view is None:
-            self._view = self._view_of(self._selected or (), self._blocks, tuple(self._segments))
-        return self._view
+        return self._recording.view()
 
-    def _view_of(self, columns: tuple[str, ...], blocks: Recording, segments: tuple[Segment, ...]) -> ResultsView:
-        model = self._recorded_model
-        samples = join(blocks.samples, blocks.sample_block(0))
-        entries = join(blocks.events, blocks.event_block(0))
-        blocks.samples = [samples] if len(samples[0]) else []
-        blocks.events = [entries] if len(entries[0]) else []
-        log = EventLog(
-            tuple(e.name for e in model.events),
-            tuple(tuple(label for label, _ in e.log) for e in model.events),
-            tuple(e.tags for e in model.events),
-            *entries,
-        )
-        t, step, kind, data = samples
-        return ResultsView(Results(columns, t, step, kind.view(bool), data, segments, log, model.name))
-
+    @_exclusive
     def name_segment(self, which: str | int, name: str) -> None:
         """Rename a segment, given by name or position. Raises `UnknownNameError` and `ConfigError`."""
-        names = [s.name for s in self._segments]
-        if isinstance(which, str) and which in names:
-            index = names.index(which)
-        elif isinstance(which, int) and -len(names) <= which < len(names):
-            index = which % len(names)
-        else:
-            raise UnknownNameError("segment", which, names)
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"the name of a segment must be a non-empty text, not {name!r}")
-        if name in names and names[index] != name:
-            raise ConfigError(f"a segment named {name!r} exists already")
-        self._segments[index] = replace(self._segments[index], name=name)
-        self._view = None
+        self._recording.rename(which, name)
 
+    @_exclusive
     def name_last_segment(self, name: str) -> None:
         """Rename the last segment."""
-        self.name_segment(-1, name)
+        self._recording.rename(-1, name)
 
     # -- values ------------------------------------------------------------------------------------------------
 
+    @_exclusive
     def assign(
         self, values: Mapping[str, Values] | None = None, /, *, clear_history: bool = False, **more: Values
     ) -> None:
@@ -593,8 +392,8 @@ class Sim:
             if name not in known:
                 raise UnknownNameError("state or parameter", name, [q.name for q in (*model.states, *model.params)])
         states = {e for q in model.states for e in (q.name, *q.element_names)}
-        y = _merged(model.states, self._state["y"], {k: v for k, v in given.items() if k in states}, "state")
-        p = _merged(
+        y = merged(model.states, self._state["y"], {k: v for k, v in given.items() if k in states}, "state")
+        p = merged(
             model.params, self._state["params"], {k: v for k, v in given.items() if k not in states}, "parameter"
         )
         before = self._state
@@ -614,22 +413,19 @@ class Sim:
                 return each.values({key: float(self._state[each.field(key)][0]) for key in each.observer.memory})
         raise UnknownNameError("observer", name, [o.name for o in self._full.observers])
 
+    @_exclusive
     def reset_observers(self) -> None:
         """Begin anew with the memory of all observers; the trajectory goes on as it is. The mark moves here."""
         ok, reason = self.can_resume()
         if not ok:
             raise ResumeError(f"cannot reset the observers of this state: {reason}")
-        state, trail = self._with_fields(self._state, self._full.fresh_observers, self._trail)
+        state, edit = self._edited(self._state, self._full.fresh_observers)
         self._state = self._mark = state
-        self._trail = self._mark_trail = trail
+        self._trail = self._mark_trail = self._trail.then(edit)
         self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(state)]
 
-    def _with_fields(
-        self, state: SessionState, memory: Mapping[str, float], trail: Trail
-    ) -> tuple[SessionState, Trail]:
-        after = state.edited(dict(memory))
-        names = self._full.stepper.option_names
-        return after, trail.then(edit_of(state, after, self._full.model, names, restart=False))
+    def _edited(self, state: SessionState, values: Mapping[str, float]) -> tuple[SessionState, Edit]:
+        return edited_fields(self._full.model, self._full.stepper.option_names, state, values)
 
     @property
     def presets(self) -> PresetShelf:
@@ -655,7 +451,7 @@ class Sim:
         """Add a preset; without values it takes the session's current parameters."""
         if params is None and states is None:
             params = self.param_dict()
-        self._presets.add(name, _plain(params or {}), _plain(states or {}), overwrite)
+        self._presets.add(name, plain(params or {}), plain(states or {}), overwrite)
 
     def load_preset(self, pattern: str, path: str | os.PathLike[str], on_conflict: str = "error") -> list[str]:
         """Load matching presets from a file; `on_conflict` is "error", "keep" or "replace". Returns their names."""
@@ -667,6 +463,7 @@ class Sim:
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
+    @_exclusive
     def create_snapshot(self, name: str, description: str = "") -> Snapshot:
         """Keep the current state under a name. Raises `SnapshotError` if the name is taken."""
         if name in self._snapshots:
@@ -704,6 +501,12 @@ class Sim:
         self._traces = [Trace.starting_at(state)]
         self._clear_recording()
 
+    def _clear_recording(self) -> None:
+        """Begin a new, empty recording; one that stands in a run directory stays there."""
+        self._recording = Accumulator(self._full)
+        self._directory = None
+
+    @_exclusive
     def rename_snapshot(self, old: str, new: str) -> None:
         """Give a snapshot another name; its content and address stay. Raises `UnknownNameError`, `SnapshotError`."""
         chosen = self._changeable(old)
@@ -716,6 +519,7 @@ class Sim:
             for name, snapshot in self._snapshots.items()
         }
 
+    @_exclusive
     def delete_snapshot(self, name: str) -> None:
         """Forget a snapshot; what came from it stays, and knows its lineage. Raises `UnknownNameError`."""
         self._changeable(name)
@@ -746,8 +550,8 @@ class Sim:
         if rng != "continue":
             word = hashlib.sha256(f"{point} {name if rng == 'reseed' else ''}".encode()).digest()
             stream = int.from_bytes(word[:4], "little") | 1
-            state, trail = other._with_fields(other._state, {"stream": stream}, other._trail)
-            other._stand_at(state, trail)
+            state, edit = self._edited(other._state, {"stream": stream})
+            other._stand_at(state, other._trail.then(edit))
         return other
 
     branch = fork
@@ -795,12 +599,12 @@ class Sim:
         second of work apart (see `Trace`). Where a value was assigned at that very time, the new one counts. Raises
         `ConfigError` for a time outside of what this session has run through since it was last placed.
         """
-        if not (_is_number(t) and math.isfinite(t)):
+        if not (is_number(t) and math.isfinite(t)):
             raise ConfigError(f"t must be a finite number, not {t!r}")
         state = self._again(float(t))
         task = Task(state.t, state.step, Status.DONE, True, True)
-        _, blocks = self._drive(state, task, self._full.columns)
-        view = self._view_of(self._full.columns, blocks, ())
+        _, blocks = self._full.advance(state, task, self._full.columns, self._buffers)
+        view = view_of(self._full.model, self._full.columns, blocks, ())
         found = {name: view[name][0] for name in view.names}
         return {name: float(value) if np.ndim(value) == 0 else value for name, value in found.items()}
 
@@ -821,23 +625,22 @@ class Sim:
         trace = self._traces[-1]
         t0 = trace.states[0].t if t0 is None else t0
         t1 = trace.end if t1 is None else t1
-        if not (_is_number(t0) and _is_number(t1) and t0 < t1):
+        if not (is_number(t0) and is_number(t1) and t0 < t1):
             raise ConfigError(f"record_again needs times t0 < t1, not {t0!r} and {t1!r}")
         trace = self._trace_at(float(t1))
         if t0 < trace.states[0].t:
             raise ConfigError(
                 f"t0 = {t0:g} lies before the edit or start at t = {trace.states[0].t:g}; record again from there"
             )
-        columns = self._columns(record_vars, resume=False)
+        columns = columns_named(self._full, record_vars)
         state = self._again(float(t0), trace)
-        self._check_recorder(state, t1, record_interval, record_dt)
-        state = self._with_recorder(state, True, record_interval, record_dt, resume=False)
-        task = Task(float(t1), _FAR, Status.MAX_STEPS, True, record_dt is not None or not state.pending)
-        _, blocks = self._drive(state, task, columns)
+        state = state.recorded(*checked_recorder(state, t1, record_interval, record_dt))
+        task = Task(float(t1), FAR, Status.MAX_STEPS, True, record_dt is not None or not state.pending)
+        _, blocks = self._full.advance(state, task, columns, self._buffers)
         for k, (times, steps, kind, data) in enumerate(blocks.samples):
             shown = kind == 0
             blocks.samples[k] = times[shown], steps[shown], kind[shown], data[shown]
-        return self._view_of(columns, blocks, ())
+        return view_of(self._full.model, columns, blocks, ())
 
     def _trace_at(self, t: float) -> Trace:
         for trace in reversed(self._traces):
@@ -855,7 +658,7 @@ class Sim:
         trace = trace or self._trace_at(t)
         state = trace.before(t)
         while state.t < t:
-            after = self._drive(state, Task(t, _FAR, Status.MAX_STEPS), ())[0]
+            after = self._full.advance(state, Task(t, FAR, Status.MAX_STEPS), (), self._buffers)[0]
             if (after.t, after.step) == (state.t, state.step):
                 break
             state = after
@@ -872,7 +675,7 @@ class Sim:
         ok, reason = self.can_resume()
         if not ok:
             raise ResumeError(f"cannot run from here: {reason}")
-        self._horizon(T, None, self._state, True, 0.0, None)
+        extent_of(self._full, self._state, T=T, resume=True)
         return verify_restart(self._twin, self._state, float(T), cuts, process)
 
     def replay(self, snapshot: str | Snapshot | None = None) -> Replay:
@@ -917,6 +720,7 @@ class Sim:
         verdict = compare_pins(self._full.pins, self._state.pins)
         return verdict.ok, verdict.reason()
 
+    @_exclusive
     def reset(self, name: str = "initial") -> None:
         """Go back to a snapshot and clear everything recorded; snapshots stay.
 
@@ -952,7 +756,7 @@ class Sim:
         else:
             raise ConfigError(f"source must be 'current' or 'snapshot', not {source!r}")
         created = "" if source == "current" else chosen.created
-        if results and self._recorded_model is not chosen.model:
+        if results and self._recording.model is not chosen.model:
             raise ConfigError("the results belong to another model than the state and cannot share its file")
         recording = self.raw_results() if results else None
         observers = [o.observer.as_document() for o in chosen.observers]
@@ -963,6 +767,7 @@ class Sim:
         """The metadata of a snapshot file; the session is not touched. Raises `SnapshotFileError`."""
         return inspect_snapshot(path)
 
+    @_exclusive
     def import_snapshot(self, path: str | os.PathLike[str], *, accept: Sequence[str] = ()) -> SnapshotMeta:
         """Replace the session's state by that of a file, and clear everything recorded.
 
@@ -982,6 +787,7 @@ class Sim:
         self._stand_at(state, trail)
         return meta
 
+    @_exclusive
     def adopt_snapshot(
         self,
         source: str | os.PathLike[str] | Snapshot,
@@ -1050,57 +856,3 @@ def setup(
 ) -> Sim:
     """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
     return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))
-
-
-def _whole(name: str, value: object) -> int:
-    """A count of steps. Raises `ConfigError`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**53:
-        raise ConfigError(f"{name} must be a whole number of steps, at least 1, not {value!r}")
-    return int(value)
-
-
-def _plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
-    return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:
-    return {q.name: float(vector[span.start]) if q.size is None else vector[span] for q, span in spans(quantities)}
-
-
-def _merged(
-    quantities: tuple[Quantity, ...], vector: Array, given: Mapping[str, Values] | Sequence[float] | Array, kind: str
-) -> Array:
-    """A copy of the vector with some values replaced by name, or all by position."""
-    result = vector.copy()
-    if not isinstance(given, Mapping):
-        try:
-            values = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ConfigError(f"expected {result.size} {kind} value(s), not {given!r}") from None
-        if values.shape != result.shape:
-            raise ConfigError(f"expected {result.size} {kind} value(s), got shape {values.shape}")
-        result[:] = values
-    else:
-        spots: dict[str, slice] = {}
-        for q, span in spans(quantities):
-            spots[q.name] = span
-            if q.size is not None:
-                spots |= {name: slice(i, i + 1) for i, name in enumerate(q.element_names, span.start)}
-        for name, value in given.items():
-            if name not in spots:
-                raise UnknownNameError(kind, name, [q.name for q in quantities])
-            try:
-                numbers = np.asarray(value, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise ConfigError(f"{kind} {name!r} must be a number, not {value!r}") from None
-            size = spots[name].stop - spots[name].start
-            if numbers.ndim > 1 or numbers.size not in (1, size):
-                raise ConfigError(f"{kind} {name!r} takes {size} value(s), got shape {numbers.shape}")
-            result[spots[name]] = numbers
-    if not np.all(np.isfinite(result)):
-        raise ConfigError(f"{kind} values must be finite")
-    return result

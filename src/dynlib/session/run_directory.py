@@ -1,0 +1,229 @@
+"""Run directories: a run on disk that outlives its process.
+
+A folder holds `manifest.json` (what the run is), `start.npz` (where it began), the last two of `checkpoint-N.npz` while
+it is under way or `end.npz` once it has ended, and the tables of `SampleStore`. Checkpoints are snapshot files. The
+order of writes keeps two things true at every instant: a checkpoint never counts samples that are not on disk, and
+every published sample is one that the run, taken up at any checkpoint, computes again to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynlib.errors import SnapshotError, SnapshotFileError, StoreError
+from dynlib.runtime.state import Array
+from dynlib.session.durable import DISK, Disk, write_file
+from dynlib.session.lock import FolderLock
+from dynlib.session.sample_store import EVENTS, SAMPLES
+from dynlib.session.snapshot_file import SnapshotMeta, read_snapshot, write_snapshot
+from dynlib.session.snapshots import Snapshot
+from dynlib.session.stored_results import StorePosition
+from dynlib.session.table import cannot_write, read_stored
+
+FORMAT = "dynlib-run"
+FORMAT_VERSION = 1
+MAX_MANIFEST = 64 * 2**20
+MANIFEST, START, END = "manifest.json", "start.npz", "end.npz"
+_CHECKPOINT = re.compile(r"checkpoint-(\d{6,9})\.npz\Z")
+_OURS = re.compile(rf"(lock|{re.escape(START)}|{re.escape(SAMPLES)}|{re.escape(EVENTS)}|\..*\.tmp)\Z", re.DOTALL)
+KEPT = 2
+"""Checkpoints that are kept; the last good one is never the one that is being written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A point of the run as it stands on disk."""
+
+    path: Path
+    meta: SnapshotMeta
+    arrays: Mapping[str, Array]
+
+    @property
+    def position(self) -> StorePosition:
+        """Where the samples stood."""
+        assert self.meta.store is not None
+        return self.meta.store
+
+
+class RunDirectory:
+    """A folder with a run. Made by `create`, found again by `open`; written to by whoever holds its lock."""
+
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
+        self.path = path
+        self.lock = FolderLock(path)
+        self.disk = disk
+        self._last: str | None = None  # digest of the state that was written last
+        self._number = 0
+
+    # -- finding -----------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run stands there. Raises `StoreError` if the folder holds something else."""
+        if (self.path / MANIFEST).is_file():
+            return True
+        if self.path.is_symlink() and not self.path.exists():
+            raise StoreError(f"{self.path} is a link that leads nowhere")
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{self.path} is not a folder; give the name of a folder for the run")
+        strange = [i.name for i in self.path.iterdir() if not _OURS.match(i.name)] if self.path.exists() else []
+        if strange:
+            raise StoreError(
+                f"{self.path} holds no run but other files ({', '.join(sorted(strange)[:3])}); give a new folder"
+            )
+        return False
+
+    def manifest(self) -> dict[str, Any]:
+        """What the run is. Raises `StoreError` for anything but an untouched manifest."""
+        path = self.path / MANIFEST
+        try:
+            content = json.loads(read_stored(path, MAX_MANIFEST))
+        except (ValueError, RecursionError):
+            raise StoreError(f"{path} is damaged: it is not JSON") from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise StoreError(f"{path} is not the manifest of a run directory")
+        if content.get("format_version") != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} is of format version {content.get('format_version')!r}; this library reads {FORMAT_VERSION}"
+            )
+        if content.get("digest") != _digest(content) or not isinstance(content.get("plan"), dict):
+            raise StoreError(f"{path} is damaged or was altered: its digest does not agree with its content")
+        return content
+
+    def start(self) -> Checkpoint:
+        """Where the run began. Raises `StoreError`, `SnapshotFileError`."""
+        return self._read(self.path / START)
+
+    def latest(self) -> Checkpoint:
+        """The most advanced checkpoint that is whole; a damaged one is named in a warning and passed over.
+
+        Raises `StoreError` if there is none.
+        """
+        files = [self.path / END, *self._checkpoints(), self.path / START]
+        found: list[Checkpoint] = []
+        for path in files:
+            if path.exists() or path.is_symlink():
+                try:
+                    found.append(self._read(path))
+                except (SnapshotFileError, StoreError) as problem:
+                    warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
+        if not found:
+            raise StoreError(f"{self.path} has no checkpoint that is whole; the run cannot be continued")
+        return max(found, key=lambda c: (c.meta.step, c.meta.t, c.position.rows, c.path.name == END))
+
+    def _read(self, path: Path) -> Checkpoint:
+        if path.is_symlink():
+            raise StoreError(f"{path} is a symbolic link; a run directory holds its own files")
+        meta, arrays = read_snapshot(path)
+        if meta.store is None:
+            raise StoreError(f"{path} is a snapshot but no checkpoint of a run directory")
+        return Checkpoint(path, meta, arrays)
+
+    def _checkpoints(self) -> list[Path]:
+        """Checkpoints, the newest first."""
+        return sorted((p for p in self.path.iterdir() if _CHECKPOINT.match(p.name)), reverse=True)
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def make_folder(self) -> None:
+        """The folder itself, with the lock on it. Raises `StoreError`."""
+        try:
+            missing = []
+            folder = self.path
+            while not folder.exists():
+                missing.append(folder)
+                folder = folder.parent
+            for new in reversed(missing):
+                self.disk.mkdir(new)
+                self.disk.fsync_folder(new.parent)
+        except OSError as problem:
+            raise StoreError(f"cannot make the folder {self.path}: {problem.strerror}") from problem
+        self.lock.acquire()
+
+    def begin(self, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
+        """Write where the run begins; the manifest, written next, makes it a run. Raises `StoreError`."""
+        self._write(self.path / START, snapshot, position, jit)
+
+    def write_manifest(self, content: Mapping[str, Any]) -> None:
+        """Write what the run is. Raises `StoreError`."""
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **content}
+        content = {**content, "digest": _digest(content)}
+        path = self.path / MANIFEST
+        try:
+            write_file(path, _json(content) + b"\n", self.disk)
+        except OSError as problem:
+            raise cannot_write(path, problem) from problem
+
+    def checkpoint(self, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
+        """Write one more checkpoint, then remove those that are no longer needed. Raises `StoreError`."""
+        before = self._checkpoints()
+        if before:
+            self._number = max(self._number, int(before[0].stem.rpartition("-")[2]))
+        self._number += 1
+        self._write(self.path / f"checkpoint-{self._number:06d}.npz", snapshot, position, jit)
+        self._remove(before[KEPT - 1 :])
+
+    def check_untouched(self) -> None:
+        """Raises `StoreError` if the last checkpoint is not the one that was written here last."""
+        if self.latest().meta.lineage.state_digest != self._last:
+            raise StoreError(
+                f"{self.path} was changed by another process since; take the run up with resume_or_start()"
+            )
+
+    def remove_checkpoints(self) -> None:
+        """Remove what a run that has ended no longer needs. Raises `StoreError`."""
+        self._remove(self._checkpoints())
+
+    def sweep(self) -> None:
+        """Remove the temporary files of killed processes; the lock says that nobody is writing."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    self._remove([Path(folder, name)])
+
+    def complete(self, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
+        """Write where the run has ended; the checkpoints before are removed. Raises `StoreError`."""
+        self._write(self.path / END, snapshot, position, jit)
+        self.remove_checkpoints()
+
+    def _write(self, path: Path, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
+        observers = [o.observer.as_document() for o in snapshot.observers]
+        try:
+            write_snapshot(path, snapshot, created="", jit=jit, observers=observers, store=position, disk=self.disk)
+        except SnapshotError as problem:
+            if isinstance(problem.__cause__, OSError):
+                raise cannot_write(path, problem.__cause__) from problem
+            raise StoreError(str(problem)) from problem
+        self._last = snapshot.state_digest
+
+    def _remove(self, paths: list[Path]) -> None:
+        try:
+            for path in paths:
+                self.disk.unlink(path)
+            if paths:
+                self.disk.fsync_folder(self.path)
+        except OSError as problem:
+            raise cannot_write(self.path, problem) from problem
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode("ascii")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json({k: v for k, v in content.items() if k != "digest"})).hexdigest()
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The folder that a user names. Raises `StoreError`."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise StoreError(f"store must be the name of a folder, not {path!r}")
+    return Path(path)

@@ -1,0 +1,252 @@
+"""A run in a directory: started there, or taken up where the last whole checkpoint left it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dynlib.compile.layout import TIME_TOLERANCE
+from dynlib.errors import ConfigError, NumericsWarning, ResumeError, StoreError
+from dynlib.runtime.driver import Buffers, Progress
+from dynlib.runtime.state import SessionState
+from dynlib.runtime.trace import Trace
+from dynlib.session.accumulator import Accumulator
+from dynlib.session.environment import environment
+from dynlib.session.every import Every
+from dynlib.session.full_model import FullModel
+from dynlib.session.journal import NAME, Journal
+from dynlib.session.lineage import Trail, edit_of
+from dynlib.session.passage import Passage, carry_out
+from dynlib.session.pins import compare_environments, compare_pins
+from dynlib.session.run_directory import Checkpoint, RunDirectory
+from dynlib.session.run_plan import RunArguments, RunPlan
+from dynlib.session.sample_store import SampleStore
+from dynlib.session.snapshot_file import state_from
+from dynlib.session.snapshots import Snapshot
+from dynlib.session.stored_results import StorePosition
+from dynlib.session.values import by_name, plain
+from dynlib.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a session stands before a run: state, what led to it, its trace, and what is recorded."""
+
+    state: SessionState
+    trail: Trail
+    trace: Trace
+    accumulator: Accumulator
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """What came of a run in a directory; `failure` is the error of the disk that stopped it, if one did."""
+
+    passage: Passage
+    accumulator: Accumulator
+    failure: StoreError | None
+    terminated: bool
+
+
+def run_in_directory(
+    full: FullModel,
+    directory: RunDirectory,
+    arguments: RunArguments,
+    plan: RunPlan,
+    here: Standing,
+    buffers: Buffers,
+    progress: Progress | None,
+    again: bool,
+) -> StoredPassage:
+    """Run a plan in a directory. With `again` a run that stands there is continued, else it is refused.
+
+    Raises `StoreError`, `StoreBusyError`, and `ResumeError` for a horizon that is behind.
+    """
+    every = Every.parse(arguments.checkpoint)
+    if not plan.recording:
+        raise ConfigError("store= keeps what is recorded; leave record out, or record seldom (record_interval=…)")
+    own = here.accumulator.store is not None  # this session has been running there
+    if directory.exists and not again and not own:
+        raise StoreError(f"{directory.path} holds a run already; go on with resume_or_start(), or give a new folder")
+    directory.make_folder()
+    try:
+        directory.sweep()
+        origin = here.state
+        if own:
+            directory.check_untouched()
+            here.accumulator.reopen_segment()
+        elif directory.exists:
+            here, plan, origin = _taken_up(full, directory, arguments, plan, here)
+            if _is_complete(directory, plan, here.state):
+                directory.remove_checkpoints()
+                done = Passage(here.state, here.trail, here.trace, here.state)
+                return StoredPassage(done, here.accumulator, None, False)
+        else:
+            _begin(full, directory, arguments, plan, here)
+        return _carried_out(full, directory, plan, here, origin, buffers, progress, every)
+    finally:
+        directory.lock.release()
+
+
+def _begin(full: FullModel, directory: RunDirectory, arguments: RunArguments, plan: RunPlan, here: Standing) -> None:
+    """Make a run of the folder: what it is, and where it begins."""
+    store = SampleStore(directory.path, full.model, plan.columns, directory.disk)
+    here.accumulator.move_to(store)
+    state = here.state
+    store.publish(here.accumulator.segments)
+    snapshot = Snapshot(NAME, state, full.model, here.trail, observers=full.observers)
+    a = here.accumulator
+    position = StorePosition(a.rows, a.entries, plan.extent.transient_end, plan.columns, tuple(a.segments))
+    directory.begin(snapshot, position, full.kernel.jit)
+    manifest = {
+        "model": full.model.name,
+        "structure": full.pins.structure,
+        "stepper": full.stepper.name,
+        "options": {k: v if math.isfinite(v) else repr(v) for k, v in zip(full.stepper.option_names, state.config)},
+        "dt": state.nominal_dt,
+        "dtype": full.model.dtype,
+        "math": full.kernel.math,
+        "t0": state.t,
+        "states": plain(by_name(full.model.states, state["y"])),
+        "params": plain(by_name(full.model.params, state["params"])),
+        "seed": int(state["seed"][0]) if full.model.random else None,
+        "versions": environment(full.kernel.jit),
+        "plan": _plan_document(arguments, plan),
+    }
+    directory.write_manifest(manifest)
+
+
+def _plan_document(arguments: RunArguments, plan: RunPlan) -> dict[str, Any]:
+    extent = plan.extent
+    interval, grid = plan.recorder or (0, 0.0)
+    return {
+        "T": extent.horizon if math.isfinite(extent.horizon) else None,
+        "N": extent.steps,
+        "max_steps": arguments.max_steps,
+        "transient": arguments.transient,
+        "record_interval": interval,
+        "record_dt": grid,
+        "record_vars": list(plan.columns),
+        "tag": plan.tag,
+        "checkpoint": arguments.checkpoint,
+    }
+
+
+_SAME = ("transient", "record_interval", "record_dt", "record_vars", "tag")
+"""What of a plan must be the same when a run is taken up; how far it goes and how often it is saved may change."""
+
+
+def _taken_up(
+    full: FullModel, directory: RunDirectory, arguments: RunArguments, plan: RunPlan, here: Standing
+) -> tuple[Standing, RunPlan, SessionState]:
+    """The session as if it had run there itself, what is left to do, and the state in which the run began."""
+    manifest, begin = directory.manifest(), directory.start()
+    origin = _state_of(full, begin)
+    document = _plan_document(arguments, plan)
+    _check_same(full, directory, manifest["plan"], document, origin, here.state)
+    if manifest["plan"] != document:
+        directory.write_manifest({**manifest, "plan": document})
+    last = directory.latest()
+    state, position = _state_of(full, last), last.position
+    for name, (now, then) in compare_environments(environment(full.kernel.jit), last.meta.environment).items():
+        message = (
+            f"{directory.path} was last continued with {name} {then!r}, here it is {now!r}: the last bits may differ"
+        )
+        warnings.warn(message, NumericsWarning, stacklevel=5)
+    store = SampleStore(directory.path, full.model, position.columns, directory.disk)
+    rows, entries = store.published()
+    if rows < position.rows or entries < position.entries:
+        raise StoreError(f"{directory.path} is damaged: its tables hold fewer samples than {last.path.name} counts")
+    store.rewind(position.rows, position.entries)
+    accumulator = Accumulator(full, store)
+    accumulator.continue_from(position, store.last_t(position.rows))
+    extent = replace(plan.extent, transient_end=position.transient_end)
+    if position.segments:
+        first = position.segments[0].step_start
+        limit = extent.n_limit if extent.steps is None else first + extent.steps
+        going_on = accumulator.reopen_segment()
+        tag = plan.tag if going_on else accumulator.new_name(None, resume=True)
+        plan = replace(plan, extent=replace(extent, n_limit=limit), recorder=None, tag=tag, resume=True)
+    else:
+        plan = replace(plan, extent=extent)
+    trail = last.meta.lineage.trail
+    return Standing(state, trail, Trace.starting_at(state), accumulator), plan, origin
+
+
+def _state_of(full: FullModel, checkpoint: Checkpoint) -> SessionState:
+    verdict = compare_pins(full.pins, checkpoint.meta.pins)
+    if not verdict.ok:
+        raise StoreError(f"{checkpoint.path.parent} holds a run of another model: {verdict.reason()}")
+    return state_from(checkpoint.path, checkpoint.meta, checkpoint.arrays, full.initial_state())
+
+
+def _check_same(
+    full: FullModel,
+    directory: RunDirectory,
+    plan_there: Mapping[str, Any],
+    plan_here: Mapping[str, Any],
+    there: SessionState,
+    here: SessionState,
+) -> None:
+    """Raises `StoreError` naming all that differs between how the run began and how this one would begin."""
+    names = full.stepper.option_names
+    changes = edit_of(there, here, full.model, names, restart=False).changes
+    differences = [f"{name.removeprefix('run.')} = {old:g} there, {new:g} here" for name, old, new in changes]
+    differences += [
+        f"{name} = {plan_there.get(name)!r} there, {plan_here[name]!r} here"
+        for name in _SAME
+        if plan_there.get(name) != plan_here[name]
+    ]
+    if not differences and not there.same_bits(here):
+        differences = [f"it began at t = {there.t:g}, step {there.step}; this session stands elsewhere in its history"]
+    if differences:
+        more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+        raise StoreError(
+            f"{directory.path} holds another run: {'; '.join(differences[:6])}{more}. "
+            "Give another folder, or begin as that run did"
+        )
+
+
+def _is_complete(directory: RunDirectory, plan: RunPlan, state: SessionState) -> bool:
+    """Whether there is nothing left to do. Raises `ResumeError` if the run has gone further than it is now asked to."""
+    horizon, status = plan.extent.horizon, state.status
+    tolerance = TIME_TOLERANCE * abs(state.t)
+    if status not in (Status.DONE, Status.MAX_STEPS, Status.INTERRUPTED):
+        return True
+    if state.t > horizon + tolerance:
+        raise ResumeError(f"the run in {directory.path} has gone on to t = {state.t:g}, past T = {horizon:g}")
+    if status is Status.INTERRUPTED:
+        return False
+    return state.t >= horizon - tolerance or state.step >= plan.extent.n_limit
+
+
+def _carried_out(
+    full: FullModel,
+    directory: RunDirectory,
+    plan: RunPlan,
+    here: Standing,
+    origin: SessionState,
+    buffers: Buffers,
+    progress: Progress | None,
+    every: Every,
+) -> StoredPassage:
+    accumulator = here.accumulator
+    journal = Journal(full, directory, accumulator, every)
+    journal.enter(here.trail, here.state, plan.extent.transient_end)
+    before, last_t = journal.position(here.state), accumulator.last_t
+    try:
+        passage = carry_out(
+            full, plan, here.state, origin, here.trail, here.trace, accumulator, buffers, progress, journal
+        )
+    except BaseException:
+        accumulator.rewind(before, last_t)
+        raise
+    if journal.failure is None:
+        try:
+            journal.end(passage.state)
+        except StoreError as problem:
+            journal.failure = problem
+    return StoredPassage(passage, accumulator, journal.failure, journal.terminated)

@@ -1,0 +1,73 @@
+"""Values as users give them: numbers, and states and parameters by name or by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dynlib.errors import ConfigError, UnknownNameError
+from dynlib.runtime.state import Array
+from dynlib.spec.model import Quantity, spans
+
+Values = float | Sequence[float] | Array
+Given = Mapping[str, Values] | Sequence[float] | Array
+
+
+def whole(name: str, value: object) -> int:
+    """A count of steps, at least 1. Raises `ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**53:
+        raise ConfigError(f"{name} must be a whole number of steps, at least 1, not {value!r}")
+    return int(value)
+
+
+def plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
+    """Numbers and lists of numbers, as a document holds them."""
+    return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
+
+
+def is_number(value: object) -> bool:
+    """Whether something is a number, and not a truth value."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:
+    """The parts of a vector by name: a float, or an array for an array quantity."""
+    return {q.name: float(vector[span.start]) if q.size is None else vector[span] for q, span in spans(quantities)}
+
+
+def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: str) -> Array:
+    """A copy of the vector with some values replaced by name, or all by position.
+
+    Raises `UnknownNameError`, and `ConfigError` for what is no finite number or has another shape.
+    """
+    result = vector.copy()
+    if not isinstance(given, Mapping):
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ConfigError(f"expected {result.size} {kind} value(s), not {given!r}") from None
+        if values.shape != result.shape:
+            raise ConfigError(f"expected {result.size} {kind} value(s), got shape {values.shape}")
+        result[:] = values
+    else:
+        spots: dict[str, slice] = {}
+        for q, span in spans(quantities):
+            spots[q.name] = span
+            if q.size is not None:
+                spots |= {name: slice(i, i + 1) for i, name in enumerate(q.element_names, span.start)}
+        for name, value in given.items():
+            if name not in spots:
+                raise UnknownNameError(kind, name, [q.name for q in quantities])
+            try:
+                numbers = np.asarray(value, dtype=np.float64)
+            except (TypeError, ValueError):
+                raise ConfigError(f"{kind} {name!r} must be a number, not {value!r}") from None
+            size = spots[name].stop - spots[name].start
+            if numbers.ndim > 1 or numbers.size not in (1, size):
+                raise ConfigError(f"{kind} {name!r} takes {size} value(s), got shape {numbers.shape}")
+            result[spots[name]] = numbers
+    if not np.all(np.isfinite(result)):
+        raise ConfigError(f"{kind} values must be finite")
+    return result
