@@ -9,10 +9,11 @@ from dynlib.version import VERSION as __version__
 
 _PUBLIC = {
     "dynlib.errors": (
-        "ConfigError DynlibError ExpressionError ModelError NumericsWarning PinMismatchError ResumeError SnapshotError "
-        "SnapshotFileError UnknownNameError"
+        "ConcurrentUseError ConfigError DynlibError ExpressionError ModelError NumericsWarning PinMismatchError "
+        "ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError UnknownNameError"
     ),
     "dynlib.session.full_model": "FullModel build",
+    "dynlib.session.open_run": "StoredRun open_run",
     "dynlib.session.sim": "RunOutcome Sim open_snapshot setup",
     "dynlib.session.snapshot_file": "SnapshotMeta inspect_snapshot read_results",
     "dynlib.session.snapshots": "Snapshot",
@@ -32,6 +33,7 @@ __all__ = [*sorted(_HOME), "__version__"]
 
 if TYPE_CHECKING:
     from dynlib.errors import (
+        ConcurrentUseError,
         ConfigError,
         DynlibError,
         ExpressionError,
@@ -41,12 +43,15 @@ if TYPE_CHECKING:
         ResumeError,
         SnapshotError,
         SnapshotFileError,
+        StoreBusyError,
+        StoreError,
         UnknownNameError,
     )
     from dynlib.results import Results, ResultsView, Segment
     from dynlib.runtime.driver import Buffers
     from dynlib.runtime.state import SessionPins, SessionState
     from dynlib.session.full_model import FullModel, build
+    from dynlib.session.open_run import StoredRun, open_run
     from dynlib.session.sim import RunOutcome, Sim, open_snapshot, setup
     from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_results
     from dynlib.session.snapshots import Snapshot

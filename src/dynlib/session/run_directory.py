@@ -162,6 +162,12 @@ class RunDirectory:
         except OSError as problem:
             raise cannot_write(path, problem) from problem
 
+    def update_plan(self, plan: Mapping[str, Any]) -> None:
+        """Note in the manifest how far the run is to go now. Raises `StoreError`."""
+        content = self.manifest()
+        if content["plan"] != plan:
+            self.write_manifest({**content, "plan": plan})
+
     def checkpoint(self, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
         """Write one more checkpoint, then remove those that are no longer needed. Raises `StoreError`."""
         before = self._checkpoints()

@@ -56,7 +56,11 @@ class StorePosition:
             raise ValueError("transient_end is not a number")
         columns = _columns(content["columns"])
         return cls(
-            rows, entries, None if end is None else float(end), columns, _segments(content["segments"], rows, entries)
+            rows,
+            entries,
+            None if end is None else float(end),
+            columns,
+            segments_from_json(content["segments"], rows, entries),
         )
 
 
@@ -116,7 +120,7 @@ def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Mod
         parts["step"],
         parts["at_stop"] != 0,
         parts["data"].reshape(rows, len(columns)),
-        _segments(content["segments"], rows, entries),
+        segments_from_json(content["segments"], rows, entries),
         log,
         model.name,
     )
@@ -136,7 +140,8 @@ def _segments_json(segments: Sequence[Segment]) -> list[dict[str, Any]]:
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in segments]
 
 
-def _segments(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
+def segments_from_json(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
+    """Segments from JSON, within so many samples and log entries. Raises `ValueError`."""
     names = {f.name for f in fields(Segment)}
     if not isinstance(content, list):
         raise ValueError("its segments are malformed")

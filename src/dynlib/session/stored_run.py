@@ -79,11 +79,13 @@ def run_in_directory(
             directory.check_untouched()
             here.accumulator.reopen_segment()
         elif directory.exists:
-            here, plan, origin = _taken_up(full, directory, arguments, plan, here)
+            asked = plan
+            here, plan, origin = _taken_up(full, directory, arguments, asked, here)
             if _is_complete(directory, plan, here.state):
                 directory.remove_checkpoints()
                 done = Passage(here.state, here.trail, here.trace, here.state)
                 return StoredPassage(done, here.accumulator, None, False)
+            directory.update_plan(_plan_document(arguments, asked))
         else:
             _begin(full, directory, arguments, plan, here)
         return _carried_out(full, directory, plan, here, origin, buffers, progress, every)
@@ -147,8 +149,6 @@ def _taken_up(
     origin = _state_of(full, begin)
     document = _plan_document(arguments, plan)
     _check_same(full, directory, manifest["plan"], document, origin, here.state)
-    if manifest["plan"] != document:
-        directory.write_manifest({**manifest, "plan": document})
     last = directory.latest()
     state, position = _state_of(full, last), last.position
     for name, (now, then) in compare_environments(environment(full.kernel.jit), last.meta.environment).items():

@@ -1,0 +1,124 @@
+"""`open_run`: a run directory seen from outside, with nothing but the directory; a run may be going on in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dynlib.errors import ConfigError, SnapshotFileError, StoreError
+from dynlib.results import ResultsView, Segment
+from dynlib.runtime.driver import Progress
+from dynlib.runtime.state import Array
+from dynlib.session.run_directory import Checkpoint, RunDirectory, folder_of
+from dynlib.session.sample_store import SampleStore
+from dynlib.session.sim import RunOutcome, Sim, open_snapshot
+from dynlib.session.snapshot_file import model_in
+from dynlib.session.stored_results import recordable, segments_from_json
+from dynlib.spec.model import Model
+
+
+class StoredRun:
+    """What stands in a run directory: `manifest`, `model`, `columns`, and all that is published so far.
+
+    Every read goes to the disk, so that it sees how far a run has come that is under way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.directory = RunDirectory(path)
+        if not self.directory.exists:
+            raise StoreError(f"{path} holds no run")
+        self.manifest: dict[str, Any] = self.directory.manifest()
+        begin = self.directory.start()
+        self.model: Model = model_in(begin.path, begin.meta)
+        self.columns: tuple[str, ...] = begin.position.columns
+        if not set(self.columns) <= set(recordable(self.model)):
+            raise StoreError(f"{begin.path} records variables that its model does not have")
+        self.store = SampleStore(path, self.model, self.columns)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, the last one as far as it is published. Raises `StoreError`."""
+        rows, entries = self.store.published()
+        try:
+            return segments_from_json(self.store.attributes().get("segments"), rows, entries)
+        except ValueError as problem:
+            raise StoreError(f"{self.path} is damaged: {problem}") from None
+
+    @property
+    def status(self) -> str:
+        """How the last segment ended; INTERRUPTED also while a run is under way."""
+        segments = self.segments
+        return segments[-1].status if segments else "INTERRUPTED"
+
+    def __len__(self) -> int:
+        return self.store.published()[0]
+
+    def results(self, first: int = 0, last: int | None = None) -> ResultsView:
+        """Samples from row `first` to before row `last`, by default all, read into memory. Raises `StoreError`."""
+        rows, entries = self.store.published()
+        last = rows if last is None else last
+        if not 0 <= first <= last <= rows:
+            raise ConfigError(f"rows {first} to {last} are not within the {rows} rows of {self.path}")
+        whole = (first, last) == (0, rows)
+        segments = self.segments if whole else ()
+        return ResultsView(self.store.results(self.columns, last, entries if whole else 0, segments, first))
+
+    def blocks(self) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """All samples, a chunk at a time: time, step, at_stop, values (rows, columns). Raises `StoreError`."""
+        return self.store.blocks(0, len(self))
+
+    def checkpoint(self) -> Checkpoint:
+        """The most advanced whole checkpoint. Raises `StoreError`."""
+        return self.directory.latest()
+
+    def sim(self, *, jit: bool = True) -> Sim:
+        """A session that stands where the run began, ready to take the run up. Raises `SnapshotFileError`."""
+        return open_snapshot(self.directory.start().path, jit=jit)
+
+    def resume(
+        self,
+        T: float | None = None,
+        *,
+        N: int | None = None,
+        max_steps: int | None = None,
+        checkpoint: str | None = None,
+        progress: bool | Progress = False,
+        jit: bool = True,
+    ) -> tuple[Sim, RunOutcome]:
+        """Go on with the run, to its own end or to another one; what is not given is as the manifest says.
+
+        Raises `StoreError`, `StoreBusyError`, `ResumeError`.
+        """
+        plan = self.manifest["plan"]
+        if T is None and N is None:
+            T, N = plan["T"], plan["N"]
+        sim = self.sim(jit=jit)
+        outcome = sim.resume_or_start(
+            self.path,
+            T,
+            N=N,
+            max_steps=plan["max_steps"] if max_steps is None else max_steps,
+            checkpoint=checkpoint or plan["checkpoint"],
+            progress=progress,
+            transient=plan["transient"],
+            record_interval=plan["record_interval"] or None,
+            record_dt=plan["record_dt"] or None,
+            record_vars=list(self.columns),
+            tag=plan["tag"],
+        )
+        return sim, outcome
+
+    def __repr__(self) -> str:
+        rows, entries = self.store.published()
+        return f"<run of {self.model.name!r} in {self.path}: {rows} samples, {entries} log entries, {self.status}>"
+
+
+def open_run(path: str | os.PathLike[str]) -> StoredRun:
+    """The run in a directory: its results, its model, and the way to go on. Raises `StoreError`."""
+    try:
+        return StoredRun(folder_of(path))
+    except SnapshotFileError as problem:
+        raise StoreError(str(problem)) from None
