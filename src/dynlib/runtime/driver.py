@@ -207,8 +207,10 @@ def drive(
             elif elapsed > 2 * _CHUNK_SECONDS:
                 chunk = max(chunk // 2, 16)
             if keeper is not None and status is Status.PAUSED:
+                used = cursor[1]
                 seal()
                 may_go_on = keeper.keep(recording, here) and may_go_on
+                events[3][:used] = np.nan  # the buffer is used again; what an entry does not log is NaN
             if flag.raised or not may_go_on:
                 n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
             if trace is not None and status is Status.PAUSED:

@@ -52,6 +52,11 @@ class Checkpoint:
         assert self.meta.store is not None
         return self.meta.store
 
+    @property
+    def ended(self) -> bool:
+        """Whether the run came to an end there by itself."""
+        return self.path.name == END
+
 
 class RunDirectory:
     """A folder with a run. Made by `create`, found again by `open`; written to by whoever holds its lock."""
@@ -117,7 +122,7 @@ class RunDirectory:
                     warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
         if not found:
             raise StoreError(f"{self.path} has no checkpoint that is whole; the run cannot be continued")
-        return max(found, key=lambda c: (c.meta.step, c.meta.t, c.position.rows, c.path.name == END))
+        return max(found, key=lambda c: (c.meta.step, c.meta.t, c.position.rows, c.ended))
 
     def _read(self, path: Path) -> Checkpoint:
         if path.is_symlink():

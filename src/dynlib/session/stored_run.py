@@ -80,8 +80,8 @@ def run_in_directory(
             here.accumulator.reopen_segment()
         elif directory.exists:
             asked = plan
-            here, plan, origin = _taken_up(full, directory, arguments, asked, here)
-            if _is_complete(directory, plan, here.state):
+            here, plan, origin, ended = _taken_up(full, directory, arguments, asked, here)
+            if _is_complete(directory, plan, here.state, ended):
                 directory.remove_checkpoints()
                 done = Passage(here.state, here.trail, here.trace, here.state)
                 return StoredPassage(done, here.accumulator, None, False)
@@ -143,8 +143,8 @@ _SAME = ("transient", "record_interval", "record_dt", "record_vars", "tag")
 
 def _taken_up(
     full: FullModel, directory: RunDirectory, arguments: RunArguments, plan: RunPlan, here: Standing
-) -> tuple[Standing, RunPlan, SessionState]:
-    """The session as if it had run there itself, what is left to do, and the state in which the run began."""
+) -> tuple[Standing, RunPlan, SessionState, bool]:
+    """The session as if it had run there itself, what is left to do, where the run began, and whether it has ended."""
     manifest, begin = directory.manifest(), directory.start()
     origin = _state_of(full, begin)
     document = _plan_document(arguments, plan)
@@ -173,7 +173,7 @@ def _taken_up(
     else:
         plan = replace(plan, extent=extent)
     trail = last.meta.lineage.trail
-    return Standing(state, trail, Trace.starting_at(state), accumulator), plan, origin
+    return Standing(state, trail, Trace.starting_at(state), accumulator), plan, origin, last.ended
 
 
 def _state_of(full: FullModel, checkpoint: Checkpoint) -> SessionState:
@@ -210,17 +210,14 @@ def _check_same(
         )
 
 
-def _is_complete(directory: RunDirectory, plan: RunPlan, state: SessionState) -> bool:
+def _is_complete(directory: RunDirectory, plan: RunPlan, state: SessionState, ended: bool) -> bool:
     """Whether there is nothing left to do. Raises `ResumeError` if the run has gone further than it is now asked to."""
-    horizon, status = plan.extent.horizon, state.status
-    tolerance = TIME_TOLERANCE * abs(state.t)
-    if status not in (Status.DONE, Status.MAX_STEPS, Status.INTERRUPTED):
+    horizon, tolerance = plan.extent.horizon, TIME_TOLERANCE * abs(state.t)
+    if ended and state.status not in (Status.DONE, Status.MAX_STEPS):
         return True
     if state.t > horizon + tolerance:
         raise ResumeError(f"the run in {directory.path} has gone on to t = {state.t:g}, past T = {horizon:g}")
-    if status is Status.INTERRUPTED:
-        return False
-    return state.t >= horizon - tolerance or state.step >= plan.extent.n_limit
+    return ended and (state.t >= horizon - tolerance or state.step >= plan.extent.n_limit)
 
 
 def _carried_out(
