@@ -18,6 +18,7 @@ from session.kit import content, deadline, map_full, neuron, neuron_full, ring, 
 
 import dynlib
 from dynlib import (
+    Buffers,
     ConfigError,
     DynlibError,
     NumericsWarning,
@@ -365,6 +366,49 @@ def test_ctrl_c_keeps_everything_and_can_be_resumed(stepper: str) -> None:
     kept = ~res.at_stop | np.isin(res.t, own.t)
     assert res.data[kept].tobytes() == own.data.tobytes()
     assert (~kept).sum() <= 1
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "rk45"])
+def test_ctrl_c_inside_a_step_with_many_samples_waits_for_its_end(stepper: str) -> None:
+    """A buffer that is full in the middle of a step is no place to stop at: time and recording never go back."""
+    model = dynlib.ode_model("line", states={"x": 0.0}, equations={"x": "1"})
+    full = dynlib.build(model, stepper=stepper, dt=10.0, jit=False)
+    small = Buffers(rows=4, logs=1, steps=2, foresee=False)
+    sim, single = Sim(full, buffers=small), Sim(full)
+
+    def press(fraction: float, t: float) -> None:
+        if sim.state.status is Status.RUNNING and not pressed:
+            pressed.append(t)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    pressed: list[float] = []
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(T=95.0, record_dt=0.5, progress=press)
+    assert pressed
+    assert 0.0 < sim.t < 95.0
+    sim.run(T=95.0, resume=True)
+    single.run(T=95.0, record_dt=0.5)
+    kept = ~sim.raw_results().at_stop
+    assert sim.results().t[kept].tobytes() == single.results().t.tobytes()
+    assert sim.state.same_bits(single.state)
+    assert sim.replay().ok
+
+
+def test_ctrl_c_in_a_run_too_short_to_pause_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, single = ring("rk4"), ring("rk4")
+    kernel = sim.full_model.kernel.module.kernel
+
+    def press(*arguments: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return int(kernel(*arguments))
+
+    monkeypatch.setattr(sim.full_model.kernel.module, "kernel", press)
+    with pytest.raises(KeyboardInterrupt, match="stopped at t = 1;"):
+        sim.run(T=1.0)
+    monkeypatch.undo()
+    single.run(T=1.0)
+    assert sim.state.same_bits(single.state), "the run was at its end"
+    assert sim.replay().ok
 
 
 def test_ctrl_c_is_left_alone_outside_the_main_thread() -> None:

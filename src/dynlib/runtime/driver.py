@@ -183,12 +183,16 @@ def drive(
     signals = (signal.SIGINT,) if keeper is None else (signal.SIGINT, signal.SIGTERM)
     may_go_on = True
     with _interruption(signals) as flag, np.errstate(all="ignore"):
+        paused = time.perf_counter()
         while True:
             began = time.perf_counter()
+            # a full buffer may leave the kernel inside a step: only a pause is a place to stop at
+            overdue = began - paused > 2 * _CHUNK_SECONDS
+            ahead = 1 if flag.raised or not may_go_on or overdue else chunk
             status = Status(
                 function(
                     times, reals, counts, config, task.horizon, n_limit, int(limit_status),
-                    int(counts[n_slot]) + chunk, mode, cursor, last, select, *samples, *events,
+                    int(counts[n_slot]) + ahead, mode, cursor, last, select, *samples, *events,
                 )
             )  # fmt: skip
             mode = min(mode, 1)
@@ -197,33 +201,36 @@ def drive(
                 rows = max(4, min(2 * rows, largest))
                 n_events = 2 * n_events if n_events < 2**20 else n_events
                 if keeper is not None:
-                    may_go_on = keeper.keep(recording, None)
+                    may_go_on = keeper.keep(recording, None) and may_go_on
                 samples, events = recording.sample_block(rows), recording.event_block(n_events)
             elif status is not Status.PAUSED:
                 break
-            elapsed = time.perf_counter() - began
-            if status is Status.PAUSED and elapsed < _CHUNK_SECONDS / 2:
+            now = time.perf_counter()
+            elapsed = now - began
+            if status is Status.PAUSED and ahead == chunk and elapsed < _CHUNK_SECONDS / 2:
                 chunk = min(2 * chunk, 2**40)
             elif elapsed > 2 * _CHUNK_SECONDS:
                 chunk = max(chunk // 2, 16)
-            if keeper is not None and status is Status.PAUSED:
-                used = cursor[1]
-                seal()
-                may_go_on = keeper.keep(recording, here) and may_go_on
-                events[3][:used] = np.nan  # the buffer is used again; what an entry does not log is NaN
-            if flag.raised or not may_go_on:
-                n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
-            if trace is not None and status is Status.PAUSED:
-                trace.offer(here)
+            if status is Status.PAUSED:
+                paused = now
+                if keeper is not None:
+                    used = cursor[1]
+                    seal()
+                    may_go_on = keeper.keep(recording, here) and may_go_on
+                    events[3][:used] = np.nan  # the buffer is used again; what an entry does not log is NaN
+                if flag.raised or not may_go_on:
+                    n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
+                if trace is not None:
+                    trace.offer(here)
             if progress is not None:
-                now = float(times[t_slot])
+                t = float(times[t_slot])
                 span = task.horizon - t_first
-                progress((now - t_first) / span if math.isfinite(span) and span > 0 else math.nan, now)
+                progress((t - t_first) / span if math.isfinite(span) and span > 0 else math.nan, t)
     seal()
     if keeper is not None and flag.raised:
         keeper.stopped_by(flag.number)
-    if flag.raised and status is not Status.INTERRUPTED:
-        status = Status.INTERRUPTED if not status.ok else status
+    elif flag.raised and (status.ok or status is limit_status):  # a run at its end was asked to stop too
+        status = Status.INTERRUPTED
     return replace(state, times=times, reals=reals, counts=counts, status=status)
 
 
