@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from session.kit import content, digest_of, forged, neuron, parts, ring, unchang
 
 import dynlib
 from dynlib import ConfigError, PinMismatchError, Sim, SnapshotError, SnapshotFileError, UnknownNameError
+from dynlib.session.difference import ulp_distance
 from dynlib.session.lineage import Edit, Recorder, Stretch
 
 
@@ -187,7 +189,20 @@ def test_ulps_count_the_floats_in_between() -> None:
     sim.assign(w=-0.0)
     sim.create_snapshot("minus")
     sim.assign(w=0.0)
-    assert sim.diff("minus")["w"].ulps == 0 or sim.diff("minus")["w"].absolute == 0.0
+    assert [(r.name, r.ulps, r.absolute) for r in sim.diff("minus").changed] == [("w", 1, 0.0)], "one bit differs"
+    with pytest.raises(UnknownNameError, match="unknown value 'ww'; did you mean 'w'"):
+        sim.diff("minus")["ww"]
+
+
+def test_distances_in_ulps() -> None:
+    nan = math.nan
+    one = np.array([0.0, -0.0, 1.0, -1.0, nan, nan, -5e-324])
+    two = np.array([-0.0, -0.0, np.nextafter(1.0, 2.0), -1.0, nan, 1.0, 5e-324])
+    assert ulp_distance(one, two).tolist() == [1, 0, 1, 0, 0, -1, 3]
+    assert ulp_distance(two, one).tolist() == [1, 0, 1, 0, 0, -1, 3]
+    assert ulp_distance(
+        np.float32([1.0, -0.0]), np.float32([np.nextafter(np.float32(1), np.float32(2)), 0.0])
+    ).tolist() == [1, 1]
 
 
 # -- files that stand for themselves -------------------------------------------------------------------------------

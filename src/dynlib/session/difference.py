@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import Array
 from dynlib.session.lineage import Deed, Moment
 from dynlib.session.pins import compare_pins
@@ -16,7 +17,10 @@ from dynlib.steppers import get_stepper
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One value in both moments; NaN where a moment does not have it. `ulps` counts the floats in between."""
+    """One value in both moments; NaN where a moment does not have it. `ulps` counts the floats in between.
+
+    `ulps` is None where a moment does not have the value, or has it in another dtype.
+    """
 
     kind: str
     name: str
@@ -58,12 +62,16 @@ class Difference:
         return tuple(row for row in self.rows if row.ulps != 0)
 
     def __getitem__(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
+        """The row of a value. Raises `UnknownNameError`."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise UnknownNameError("value", name, [row.name for row in self.rows])
 
     def __str__(self) -> str:
         lines = [f"{'':<24}{self.a:>22} {self.b:>22} {'absolute':>10} {'relative':>10} {'ulps':>8}"]
         for r in self.changed:
-            ulps = "—" if r.ulps is None else f"{r.ulps}"
+            ulps = "—" if r.ulps is None or r.ulps < 0 else f"{r.ulps}"
             lines.append(
                 f"{r.kind:<10}{r.name:<14}{r.a:>22.17g} {r.b:>22.17g} {r.absolute:>10.3g} {r.relative:>10.3g} {ulps:>8}"
             )
@@ -80,16 +88,19 @@ class Difference:
 
 
 def ulp_distance(a: Array, b: Array) -> Array:
-    """How many floats of their dtype lie between two arrays, element by element; -1 where one is NaN."""
+    """How many floats of their dtype lie between two arrays, element by element; 0 only where every bit agrees.
+
+    The zeros of both signs are neighbours. -1 where bits differ and one is NaN.
+    """
     bits = np.dtype(f"i{a.dtype.itemsize}")
 
     def place(x: Array) -> list[int]:
         low = np.iinfo(bits).min
-        return [int(v) if v >= 0 else low - int(v) for v in np.ascontiguousarray(x).view(bits).ravel()]
+        return [int(v) if v >= 0 else low - int(v) - 1 for v in np.ascontiguousarray(x).view(bits).ravel()]
 
     gaps = [abs(p - q) for p, q in zip(place(a), place(b), strict=True)]
     nan = np.isnan(a.ravel()) | np.isnan(b.ravel())
-    return np.array([-1 if n else g for g, n in zip(gaps, nan, strict=True)], dtype=object)
+    return np.array([-1 if g and n else g for g, n in zip(gaps, nan, strict=True)], dtype=object)
 
 
 def compare(a: Snapshot, b: Snapshot) -> Difference:
