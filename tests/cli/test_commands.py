@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dynlib
 from dynlib.cli.main import main
 
 NEURON = "builtin://ode/izhikevich"
@@ -51,6 +52,32 @@ def test_snapshots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["snap", "verify", path]) == 2
 
 
+def test_a_file_with_observers_fits_its_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "a.npz")
+    sim = dynlib.setup(NEURON, jit=False, observers=[dynlib.running_mean("v")])
+    sim.run(T=1.0)
+    sim.export_snapshot(path)
+    assert main(["snap", "verify", path, "--model", NEURON]) == 0
+    assert "fits" in capsys.readouterr().out
+
+
+def test_a_snapshot_carries_the_results_if_asked(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.npz")
+    assert main(["run", NEURON, "--T", "1", "--snapshot", path, "--with-results", "--no-jit", "--quiet"]) == 0
+    assert len(dynlib.read_results(path)) == 11
+
+
+def test_results_that_cannot_be_written_do_not_cost_the_snapshot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, folder = tmp_path / "a.npz", tmp_path / "r.csv"
+    folder.mkdir()
+    out = ["--snapshot", str(path), "--out", str(folder)]
+    assert main(["run", NEURON, "--T", "1", *out, "--no-jit", "--quiet"]) == 2
+    assert "Is a directory" in capsys.readouterr().err
+    assert dynlib.Sim.inspect_snapshot(path).t == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -58,6 +85,9 @@ def test_snapshots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["run", NEURON, "--T", "1", "--set", "J=1"], "unknown state or parameter 'J'"),
         (["run", NEURON, "--T", "1", "--set", "I"], "NAME=NUMBER"),
         (["run", NEURON, "--T", "1", "--out", "x.doc"], ".csv"),
+        (["run", NEURON, "--T", "1", "--out", "no-such-folder/x.csv"], "there is no folder no-such-folder"),
+        (["run", NEURON, "--T", "1", "--snapshot", "no-such-folder/x.npz"], "there is no folder no-such-folder"),
+        (["run", NEURON, "--T", "1", "--with-results"], "needs --snapshot"),
         (["run", NEURON, "--T", "1", "--option", "jit=1"], "not an option"),
         (["model", "validate", "nowhere.toml"], "no such model file"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynlib.errors import ConfigError
@@ -36,6 +37,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--from", dest="start", metavar="FILE", help="continue from this snapshot file")
     p.add_argument("--out", metavar="FILE", help="write results to FILE (.csv or .npz)")
     p.add_argument("--snapshot", metavar="FILE", help="write the final state to FILE (.npz)")
+    p.add_argument("--with-results", action="store_true", help="put what was recorded into the snapshot file as well")
     p.add_argument("--no-jit", action="store_true", help="interpret the generated code instead of compiling it")
     p.add_argument("--quiet", action="store_true", help="no progress and no summary")
     p.set_defaults(action=run)
@@ -48,6 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.out and not arguments.out.endswith(tuple(EXPORTERS)):
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")
+    if arguments.with_results and not arguments.snapshot:
+        raise ConfigError("--with-results needs --snapshot FILE, the file that is to carry them")
+    for option, file in (("--out", arguments.out), ("--snapshot", arguments.snapshot)):
+        if file and not Path(file).parent.is_dir():  # said before a long run, not after it
+            raise ConfigError(f"{option} {file}: there is no folder {Path(file).parent}")
     options = _pairs(arguments.option, "--option")
     values = _pairs(arguments.set, "--set")
     for name in options:
@@ -85,10 +92,13 @@ def run(arguments: argparse.Namespace) -> int:
             progress=not arguments.quiet and sys.stderr.isatty(),
             **recording,
         )
-    if arguments.out:
-        export_results(sim.results(), arguments.out)
     if arguments.snapshot:
-        sim.export_snapshot(arguments.snapshot)
+        sim.export_snapshot(arguments.snapshot, results=arguments.with_results)
+    if arguments.out:
+        try:
+            export_results(sim.results(), arguments.out)
+        except OSError as problem:
+            raise ConfigError(f"--out {arguments.out}: {problem.strerror or problem}") from None
     if not arguments.quiet:
         print(f"{outcome.status.name}: {outcome.status.meaning}")
         print(f"t = {outcome.t:g} after {outcome.steps} steps in {outcome.seconds:.3g} s (compilation included)")

@@ -52,9 +52,10 @@ def verify(arguments: argparse.Namespace) -> int:
     print(f"whole: {arguments.file}, {meta.model!r} at t = {meta.t:g}, step {meta.step}, digest {meta.digest[:16]}")
     if arguments.model:
         from dynlib.session.sim import setup
+        from dynlib.spec.observer import Observer
 
-        setup(arguments.model, stepper=meta.pins.stepper, jit=False, math=meta.pins.math).import_snapshot(
-            arguments.file
-        )
+        observers = [Observer(**each) for each in meta.observers]
+        sim = setup(arguments.model, stepper=meta.pins.stepper, jit=False, math=meta.pins.math, observers=observers)
+        sim.import_snapshot(arguments.file)
         print(f"fits: {arguments.model}")
     return 0
