@@ -62,6 +62,20 @@ def test_edits_are_logged_with_old_and_new_values_and_what_they_dropped() -> Non
     assert (log[0].t, log[0].restart, log[1].restart) == (1.03, True, False)
 
 
+def test_an_edit_names_only_what_it_changed() -> None:
+    sim = ring("rk45")
+    sim.assign(k=0.2)
+    assert sim.edits()[0].dropped == (), "nothing had happened that could be given up"
+    sim.run(T=1.0)
+    before = sim.state
+    sim.assign(k=0.3)
+    changed = {f.name for f in before.layout.fields if before[f.name].tobytes() != sim.state[f.name].tobytes()}
+    assert set(sim.edits()[-1].dropped) == {"pending", "begun", "k1", "h", "error_before", "k1_valid"}
+    assert changed == {*sim.edits()[-1].dropped, "params", "base", "t_base", "time_shift", "n_anchor", "lag_w"}
+    sim.run(T=5.0, t0=-0.0)
+    assert sim.replay().ok, "also where only the sign of a zero was set"
+
+
 def test_an_edit_drops_the_history_of_a_multistep_method() -> None:
     sim = ring("ab3")
     sim.run(T=1.0)
@@ -69,6 +83,18 @@ def test_an_edit_drops_the_history_of_a_multistep_method() -> None:
     (edit,) = sim.edits()
     assert {"f1", "f2", "history"} <= set(edit.dropped)
     assert not sim.state["history"].any()
+
+
+def test_a_long_story_is_told_shortly() -> None:
+    sim = ring("euler")
+    sim.run(T=0.05)
+    for k in range(100):
+        sim.assign(k=0.1 + 0.001 * k)
+    sim.create_snapshot("far")
+    line = str(sim.tree()).splitlines()[1]
+    assert "run t = 0 … 0.05" in line
+    assert "… 95 more …; set k: 0.196 → 0.197; " in line
+    assert len(sim.edits()) == 100
 
 
 def test_addresses_are_of_the_content() -> None:
@@ -421,6 +447,10 @@ def test_a_tree_is_drawn() -> None:
     words = {text.get_text() for text in ax.texts}
     assert {"initial", "a", "b", "c", "d", "now", "k = 0.5"} <= words
     ax.figure.savefig("/dev/null", format="png")
+    sim.create_snapshot("before")
+    sim.assign(k=0.125)
+    sim.create_snapshot("behind")
+    assert "before\nbehind" in {text.get_text() for text in plot.tree(sim.tree()).texts}, "no two names in one place"
 
 
 def test_levels_of_agreement() -> None:

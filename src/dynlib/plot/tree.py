@@ -26,6 +26,7 @@ def tree(tree: Tree, ax: Axes | None = None) -> Axes:
             rows[k] = free
             free += 1
         stack.extend(reversed(tree.children(k)))
+    names: dict[tuple[float, int], list[str]] = {}
     for k, branch in enumerate(tree.branches):
         t, row = branch.moment.t, rows[k]
         color = f"C{row % 10}"
@@ -37,7 +38,9 @@ def tree(tree: Tree, ax: Axes | None = None) -> Axes:
                 text = ", ".join(edits[:3]) + (", …" if len(edits) > 3 else "")
                 ax.annotate(text, ((start + t) / 2, row), (0, -11), textcoords="offset points", ha="center", size=8)
         ax.plot(t, row, "o", color=color, zorder=2)
-        ax.annotate(branch.moment.name, (t, row), (0, 7), textcoords="offset points", ha="center")
+        names.setdefault((t, row), []).append(branch.moment.name)
+    for place, several in names.items():  # an edit takes no time: its two sides share a place
+        ax.annotate("\n".join(several), place, (0, 7), textcoords="offset points", ha="center")
     ax.set_xlabel("t")
     ax.set_yticks([])
     ax.set_ylim(max(rows.values(), default=0) + 0.7, -0.7)

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +70,7 @@ class Stretch:
 
 
 Deed = Edit | Recorder | Stretch
+_SHOWN = 3
 _KINDS: dict[str, type[Edit] | type[Recorder] | type[Stretch]] = {"edit": Edit, "record": Recorder, "run": Stretch}
 
 
@@ -222,8 +224,9 @@ def edit_of(
     pairs += [(f"option.{n}", a, b) for n, a, b in zip(options, before.config, after.config, strict=True)]
     watched = [f.name for f in before.layout.fields if f.role == "observer" or f.name in ("seed", "stream")]
     pairs += [(f"field.{name}", float(before[name][0]), float(after[name][0])) for name in watched]
-    changes += [pair for pair in pairs if pair[1] != pair[2]]
-    dropped = [f.name for f in before.layout.fields if f.on_edit == "restart" and before[f.name].any()]
+    changes += [pair for pair in pairs if repr(pair[1]) != repr(pair[2])]  # also where only the sign of a zero differs
+    memory = [f.name for f in before.layout.fields if f.on_edit == "restart"]
+    dropped = [name for name in memory if before[name].tobytes() != after[name].tobytes()]
     return Edit(before.t, before.step, tuple(changes), tuple(dropped) if restart else (), restart, new_past)
 
 
@@ -434,9 +437,16 @@ class Tree:
 
     branches: tuple[Branch, ...]
 
+    @cached_property
+    def _below(self) -> dict[int | None, list[int]]:
+        found: dict[int | None, list[int]] = {}
+        for k, branch in enumerate(self.branches):
+            found.setdefault(branch.parent, []).append(k)
+        return found
+
     def children(self, index: int | None) -> list[int]:
         """Indices of the points whose nearest ancestor is `index` (None: those without one)."""
-        return [k for k, branch in enumerate(self.branches) if branch.parent == index]
+        return list(self._below.get(index, ()))
 
     def __str__(self) -> str:
         lines: list[str] = []
@@ -445,7 +455,7 @@ class Tree:
             k, lead, elbow, rest = stack.pop()
             branch = self.branches[k]
             m = branch.moment
-            how = "; ".join(str(d) for d in branch.deeds if not isinstance(d, Recorder))
+            how = _shortly([str(d) for d in branch.deeds if not isinstance(d, Recorder)])
             lines.append(f"{lead}{elbow}{m.name}  t = {m.t:g}, step {m.step}, {m.id[:8]}{'  ← ' + how if how else ''}")
             below = self.children(k)
             for j in reversed(below):
@@ -459,6 +469,14 @@ class Tree:
     def _repr_html_(self) -> str:
         text = str(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return f"<pre>{text}</pre>"
+
+
+def _shortly(deeds: list[str]) -> str:
+    """Deeds in one line; of many only the first and the last."""
+    left_out = len(deeds) - 2 * _SHOWN
+    if left_out > 0:
+        deeds = [*deeds[:_SHOWN], f"… {left_out} more …", *deeds[-_SHOWN:]]
+    return "; ".join(deeds)
 
 
 def tree_of(moments: list[Moment]) -> Tree:
