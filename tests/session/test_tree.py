@@ -409,6 +409,12 @@ def test_adoption_carries_values_by_name_and_says_what_became_of_each(tmp_path: 
         ({"fill": {"hh": 1.0}}, "unknown name to fill 'hh'"),
         ({"rename": {"u": "speed"}}, "'u' has 4 value"),
         ({"rename": {"w": "speed", "s": "speed"}}, "unknown name to rename 's'"),
+        ({"rename": {"w": "h"}}, "only one of 'w' and 'h' is a state; give fill= for 'h'"),
+        ({"rename": {"k": "speed"}}, "only one of 'k' and 'speed' is a state"),
+        ({"fill": {"h": "x"}}, "'h' takes a number, not 'x'"),
+        ({"fill": {"h": None}}, "finite"),
+        ({"fill": {"h": [1.0, 2.0]}}, r"'h' takes 1 value\(s\), got shape \(2,\)"),
+        ({"fill": {"u": [1.0, 2.0]}}, "'u' takes 4 value"),
         ({"fill": {"h": float("nan")}}, "finite"),
     ],
 )
@@ -417,6 +423,38 @@ def test_an_impossible_adoption_changes_nothing(how: dict[str, dict[str, object]
     sim = Sim(changed_model())
     with unchanged(sim), pytest.raises(ConfigError, match=message):
         sim.adopt_snapshot(snapshot, **how)  # type: ignore[arg-type]
+
+
+def test_a_new_name_wins_over_the_same_name_there() -> None:
+    old = ring()
+    old.assign({"w": 0.625, "u": [1.0, 2.0, 3.0, 4.0]})
+    names = {"u[4]": 9.0, "w": 9.0, "v[4]": 8.0}
+    model = dynlib.ode_model("third", states=names, params={"k": 1.0},
+                             equations={"u[i]": "-k", "w": "-k", "v[i]": "-k"})  # fmt: skip
+    sim = dynlib.setup(model, stepper="rk4", dt=0.1, jit=False)
+    report = sim.adopt_snapshot(old.create_snapshot("x"), rename={"g": "k"}, fill={"k": 2.5, "v": [1.0, 2.0, 3.0, 4.0]})
+    assert report.filled == (("v", 1.0, "given"), ("k", 2.5, "given"))
+    assert sim.state_dict()["v"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    pair = [dynlib.ode_model("p", states=s, equations=dict.fromkeys(s, "-1"))
+            for s in ({"a": 1.0, "b": 2.0}, {"b": 9.0}, {"b": 7.0, "a": 8.0})]  # fmt: skip
+    snapshot = dynlib.setup(pair[0], stepper="rk4", dt=0.1, jit=False).create_snapshot("x")
+    one, two = (dynlib.setup(each, stepper="rk4", dt=0.1, jit=False) for each in pair[1:])
+    report = one.adopt_snapshot(snapshot, rename={"a": "b"})
+    assert (report.renamed, report.dropped, one.state_dict()) == ((("a", "b"),), ("b",), {"b": 1.0})
+    two.adopt_snapshot(snapshot, rename={"a": "b", "b": "a"})
+    assert two.state_dict() == {"b": 1.0, "a": 2.0}
+
+
+def test_a_value_too_large_for_the_dtype_is_not_adopted() -> None:
+    large, narrow = (
+        dynlib.setup(
+            dynlib.ode_model("x", states={"x": value}, equations={"x": "-1"}, dtype=dtype),
+            stepper="rk4", dt=0.1, jit=False,
+        )
+        for value, dtype in ((1e300, "float64"), (1.0, "float32"))
+    )  # fmt: skip
+    with unchanged(narrow), pytest.raises(ConfigError, match="finite, also as float32"):
+        narrow.adopt_snapshot(large.create_snapshot("x"))
 
 
 def test_a_file_from_another_environment_is_of_the_same_numerics(tmp_path: Path) -> None:

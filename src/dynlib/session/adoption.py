@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.state import Array, SessionState
-from dynlib.spec.model import Model, spans
+from dynlib.spec.model import Model, Quantity, spans
+
+Values = float | Sequence[float] | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,12 @@ class Adoption:
 
 
 def adopt(
-    here: Model, there: Model, state: SessionState, rename: Mapping[str, str], fill: Mapping[str, float]
+    here: Model, there: Model, state: SessionState, rename: Mapping[str, str], fill: Mapping[str, Values]
 ) -> tuple[Adoption, Array, Array]:
-    """State and parameter vectors for `here` from a state of `there`. Raises `UnknownNameError`, `ConfigError`."""
+    """State and parameter vectors for `here` from a state of `there`. Raises `UnknownNameError`, `ConfigError`.
+
+    A name that another is renamed to is taken from that other, and is dropped itself.
+    """
     known_there = [q.name for q in (*there.states, *there.params)]
     known_here = [q.name for q in (*here.states, *here.params)]
     for old, new in rename.items():
@@ -49,13 +54,23 @@ def adopt(
         raise ConfigError("rename gives one name to two quantities")
     kept, renamed, filled, used = [], [], [], set()
     vectors: list[Array] = []
-    for field, theirs, ours in (("y", there.states, here.states), ("params", there.params, here.params)):
-        values = {rename.get(q.name, q.name): (q, state[field][span]) for q, span in spans(theirs)}
+    for field, kind, theirs, ours in (
+        ("y", "state", there.states, here.states),
+        ("params", "parameter", there.params, here.params),
+    ):
+        values = {
+            rename.get(q.name, q.name): (q, state[field][span])
+            for q, span in spans(theirs)
+            if q.name in rename or q.name not in rename.values()
+        }
+        for old, new in rename.items():
+            if (old in (q.name for q in theirs)) != (new in (q.name for q in ours)):
+                raise ConfigError(f"rename: only one of {old!r} and {new!r} is a {kind}; give fill= for {new!r}")
         vector = np.array([v for q in ours for v in q.values], np.float64)
         for q, span in spans(ours):
             if q.name in fill:
-                vector[span] = fill[q.name]
-                filled.append((q.name, float(fill[q.name]), "given"))
+                vector[span] = _numbers(q, fill[q.name])
+                filled.append((q.name, float(vector[span.start]), "given"))
             elif q.name not in values:
                 filled.append((q.name, float(q.values[0]), "the model's own"))
             else:
@@ -71,8 +86,19 @@ def adopt(
                     kept.append(q.name)
                 else:
                     renamed.append((source.name, q.name))
-        vectors.append(vector)
+        with np.errstate(over="ignore"):  # too large for the dtype here: not finite, said below
+            vectors.append(vector.astype(here.dtype))
     if not all(np.all(np.isfinite(vector)) for vector in vectors):
-        raise ConfigError("adopted values must be finite")
+        raise ConfigError(f"adopted values must be finite, also as {here.dtype}")
     dropped = tuple(name for name in known_there if name not in used)
     return Adoption(tuple(kept), tuple(renamed), tuple(filled), dropped), vectors[0], vectors[1]
+
+
+def _numbers(q: Quantity, given: Values) -> Array:
+    try:
+        numbers = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(f"fill: {q.name!r} takes a number, not {given!r}") from None
+    if numbers.ndim > 1 or numbers.size not in (1, q.count):
+        raise ConfigError(f"fill: {q.name!r} takes {q.count} value(s), got shape {numbers.shape}")
+    return numbers
