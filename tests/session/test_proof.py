@@ -365,6 +365,20 @@ def test_memory_for_the_past_is_bounded() -> None:
     assert trace.states[0] is sim.state
 
 
+def test_memory_for_the_past_is_bounded_over_all_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dynlib.runtime import trace
+
+    state = ring().state
+    one = trace.Trace.starting_at(state)
+    monkeypatch.setattr(trace, "BUDGET_BYTES", 5 * one.state_bytes)
+    many = [trace.Trace([state] * n, float(n), times=[0.0] * n) for n in (1, 1, 1, 2, 1)]
+    assert trace.within_budget(many) == many[1:]
+    assert trace.within_budget([*many, trace.Trace([state] * 9, 9.0)])[0].end == 9.0, "the last one always stays"
+    monkeypatch.setattr(trace, "BUDGET_BYTES", 2**40)
+    assert len(trace.within_budget([one] * 2000)) == trace.MOST_TRACES
+    assert trace.within_budget([one]) == [one]
+
+
 # -- the command line ----------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from dynlib.runtime.state import SessionState
 
 BUDGET_BYTES = 64 * 2**20
 MOST_STATES = 20_000
+MOST_TRACES = 1000
 PAUSE_SECONDS = 0.1
 
 
@@ -38,11 +39,15 @@ class Trace:
         return Trace(list(self.states), self.end, self.every, self.offered, self.spent, list(self.times))
 
     @property
+    def state_bytes(self) -> int:
+        """What one state takes."""
+        first = self.states[0]
+        return first.times.nbytes + first.reals.nbytes + first.counts.nbytes + 400
+
+    @property
     def limit(self) -> int:
         """The most states that are kept."""
-        first = self.states[0]
-        size = first.times.nbytes + first.reals.nbytes + first.counts.nbytes + 400
-        return max(8, min(MOST_STATES, BUDGET_BYTES // size))
+        return max(8, min(MOST_STATES, BUDGET_BYTES // self.state_bytes))
 
     def offer(self, make: Callable[[], SessionState]) -> None:
         """Take a state, unless it is one of those left out."""
@@ -67,3 +72,15 @@ class Trace:
     def before(self, t: float) -> SessionState:
         """The last state kept that is not after `t`."""
         return self.states[max(0, bisect_right(self.times, t) - 1)]
+
+
+def within_budget(traces: list[Trace]) -> list[Trace]:
+    """The latest of some traces: the last one, and before it as many as fit into the memory for all."""
+    kept = traces[-1:]
+    room = BUDGET_BYTES - sum(len(t.states) * t.state_bytes for t in kept)
+    for trace in reversed(traces[-MOST_TRACES:-1]):
+        room -= len(trace.states) * trace.state_bytes
+        if room < 0:
+            break
+        kept.append(trace)
+    return kept[::-1]
