@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import warnings
 from dataclasses import replace
@@ -253,6 +255,43 @@ def test_a_run_that_stops_or_fails_is_replayed() -> None:
     assert blowup.replay().ok
 
 
+def decay(x: float, k: float, start: float = 0.0) -> dynlib.FullModel:
+    model = dynlib.ode_model("decay", states={"x": x}, params={"k": k}, equations={"x": "-k*x"})
+    seen = dynlib.Observer("seen", {"n": start}, {"n": "n + 1"})
+    return dynlib.build(model, stepper="rk4", dt=0.1, jit=False, observers=[seen])
+
+
+def test_the_root_is_that_of_the_model_in_which_the_lineage_began(tmp_path: Path) -> None:
+    """The same equations with other default values fit, and keep the past that a state brings along."""
+    one, other = Sim(decay(1.0, 1.0)), Sim(decay(2.0, 3.0, 5.0))
+    one.run(T=1.0)
+    one.create_snapshot("one")
+    one.export_snapshot(tmp_path / "a.npz")
+    other.import_snapshot(tmp_path / "a.npz")
+    assert other.replay().ok
+    other.run(T=2.0, resume=True)
+    assert other.replay().ok
+    other.export_snapshot(tmp_path / "b.npz", results=True)
+    assert dynlib.open_snapshot(tmp_path / "b.npz", jit=False).replay().ok
+    other.run(T=1.5)
+    assert other.replay().ok
+    one.full_model = other.full_model
+    one.run(T=2.0, resume=True)
+    assert one.replay().ok
+    assert one.fork("branch").replay().ok
+    one.export_snapshot(tmp_path / "c.npz")
+    assert dynlib.open_snapshot(tmp_path / "c.npz", jit=False).replay().ok
+    one.reset("one")
+    assert one.replay("one").ok
+
+
+def test_a_transient_that_reaches_the_step_limit_is_replayed() -> None:
+    sim = ring("rk4")
+    with pytest.warns(NumericsWarning):
+        sim.run(T=4.0, transient=1.0, max_steps=3)
+    assert sim.replay().ok
+
+
 def test_another_model_under_the_session_is_named() -> None:
     sim = ring("rk4")
     sim.run(T=1.0)
@@ -340,6 +379,66 @@ def test_the_past_reaches_over_edits() -> None:
     assert sim.record_again(["w"], 0.5, 1.5)["w"].tobytes() == res["w"][10:31].tobytes()
     with pytest.raises(ConfigError, match="lies before the edit or start at t = 2"):
         sim.record_again(["w"], 1.0, 3.0)
+
+
+def stopping() -> Sim:
+    model = dynlib.ode_model("stop", states={"x": 0.0}, equations={"x": "1"}, sim={"stop": "cross_up(x, 1)"})
+    return dynlib.setup(model, stepper="rk4", dt=0.1, jit=False)
+
+
+def test_the_past_goes_on_over_a_stop_condition() -> None:
+    sim = stopping()
+    sim.run(T=3.0)
+    sim.run(T=3.0, resume=True)
+    res = sim.results()
+    again = sim.record_again()
+    assert len(again) == 31
+    assert again.t.tobytes() == res.t.tobytes()
+    assert again["x"].tobytes() == res["x"].tobytes()
+    assert sim.record_again(None, 0.5, 1.1)["x"].tobytes() == res["x"][5:12].tobytes()
+
+
+def test_the_past_reaches_up_to_an_edit_and_over_the_end_that_was_asked_for() -> None:
+    sim = ring("rk4")
+    sim.run(T=2.0)
+    res = sim.results()
+    sim.assign(w=0.9)
+    sim.run(T=4.0, resume=True)
+    assert sim.record_again(["w"], 0.5, 2.0)["w"].tobytes() == res["w"][10:].tobytes(), "as it was before the edit"
+    assert sim.record_again(["w"], 2.0, 3.0)["w"][0] == 0.9
+    sim = stopping()
+    sim.run(T=0.9, dt=0.3)
+    assert sim.t < 0.9, "the end is the step within rounding of it"
+    assert sim.at(0.9) == sim.at(sim.t) == {"x": sim.results()["x"][-1]}
+    assert sim.record_again(None, 0.0, 0.9).t.tobytes() == sim.results().t.tobytes()
+
+
+def test_the_past_can_be_left_with_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = ring("rk4")
+    sim.run(T=4.0)
+    kernel = sim.full_model.kernel.module.kernel
+
+    def press(*arguments: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return int(kernel(*arguments))
+
+    for call in (lambda: sim.at(3.21), lambda: sim.record_again(["w"], 0.5, 3.0), lambda: sim.replay()):
+        with unchanged(sim), monkeypatch.context() as patch:
+            patch.setattr(sim.full_model.kernel.module, "kernel", press)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+
+
+def test_memory_for_the_past_stays_bounded_over_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dynlib.runtime import trace
+
+    sim = ring("rk4")
+    monkeypatch.setattr(trace, "BUDGET_BYTES", 20 * trace.Trace.starting_at(sim.state).state_bytes)
+    for k in range(100):
+        sim.run(T=0.05 * (k + 1), resume=k > 0)
+        sim.assign(k=0.1 + 0.001 * k)
+    assert sum(len(t.states) for t in sim._traces) <= 20
+    assert sim.at(sim.t - 0.01)
 
 
 @pytest.mark.parametrize("t", [-0.1, 4.1, math.nan, math.inf, "x", None])

@@ -191,6 +191,38 @@ def test_rename_and_delete() -> None:
             call()
 
 
+def test_names_in_lineages_follow_and_states_of_deleted_snapshots_are_given_up() -> None:
+    sim = study()
+    fork = sim.fork("f")
+    ids = {name: sim.snapshot(name).id for name in ("c", "d")}
+    sim.rename_snapshot("a", "alpha")
+    sim.delete_snapshot("c")
+    names = [m.name for _, m in sim.lineage().parts]
+    assert names == ["initial", "alpha", "c", "d", "f", "current"]
+    assert [m.name for _, m in fork.lineage().parts][:3] == ["initial", "a", "c"]
+    assert sim.snapshot("d").id == ids["d"]
+    assert {type(m).__name__ for _, m in sim.lineage("d").parts} == {"Snapshot", "Ancestor"}
+    assert sim.lineage("d").parts[2][1].id == ids["c"]
+    assert sim.replay().ok
+    assert sim.diff("b", "d").common is sim.snapshot("alpha")
+
+
+def test_a_session_under_another_model_forks_and_runs_from_that_model_s_start() -> None:
+    sim, full = ring("rk4"), neuron().full_model
+    sim.run(T=1.0)
+    own = sim.full_model
+    sim.full_model = full
+    fork = sim.fork("f")
+    assert not fork.can_resume()[0]
+    fork.run(T=2.0)
+    assert fork.replay().ok
+    sim.full_model = own
+    sim.run(T=2.0)
+    whole = ring("rk4")
+    whole.run(T=2.0)
+    assert sim.state.same_bits(whole.state)
+
+
 def test_the_difference_of_two_moments() -> None:
     sim = study()
     with unchanged(sim):
@@ -423,6 +455,20 @@ def test_an_impossible_adoption_changes_nothing(how: dict[str, dict[str, object]
     sim = Sim(changed_model())
     with unchanged(sim), pytest.raises(ConfigError, match=message):
         sim.adopt_snapshot(snapshot, **how)  # type: ignore[arg-type]
+
+
+def test_values_are_adopted_from_a_file_of_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dynlib.session import full_model
+
+    old = ring("rk45")
+    old.run(T=1.0)
+    old.export_snapshot(tmp_path / "x.npz")
+    monkeypatch.setattr(full_model, "NUMERICS_REVISION", 99)
+    sim = Sim(changed_model())
+    assert "u" in sim.adopt_snapshot(tmp_path / "x.npz").kept
+    with pytest.raises(PinMismatchError, match="numerics_revision"):
+        dynlib.open_snapshot(tmp_path / "x.npz", jit=False)
+    assert dynlib.open_snapshot(tmp_path / "x.npz", jit=False, accept=("numerics_revision",)).t == 1.0
 
 
 def test_a_new_name_wins_over_the_same_name_there() -> None:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.runtime.state import SessionState
 
 BUDGET_BYTES = 64 * 2**20
@@ -37,6 +38,11 @@ class Trace:
     def copy(self) -> Trace:
         """A trace that can be continued without changing this one."""
         return Trace(list(self.states), self.end, self.every, self.offered, self.spent, list(self.times))
+
+    @property
+    def reach(self) -> float:
+        """The last time that counts as reached: a step within rounding of a stop is the stop."""
+        return self.end + 2 * TIME_TOLERANCE * abs(self.end)
 
     @property
     def state_bytes(self) -> int:

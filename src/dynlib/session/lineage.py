@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -93,6 +93,9 @@ class Moment(Protocol):
     def known_id(self) -> list[str]: ...
 
 
+M = TypeVar("M", bound=Moment)
+
+
 @dataclass(frozen=True, slots=True)
 class Root:
     """Where a lineage begins. One that is not exact began with values taken over from a state of another model."""
@@ -170,6 +173,28 @@ class Ancestor:
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def with_moment(moment: M, done: dict[int, Moment]) -> M:
+    """A moment whose lineage passes through other moments of the same content; `done` maps the old ones by identity.
+
+    What is replaced on the way is added to `done`; a moment whose lineage knows none of them is returned as it is.
+    """
+    chain: list[Moment] = [moment]
+    while id(chain[-1]) not in done and chain[-1].trail.parent is not None:
+        chain.append(chain[-1].trail.parent)
+    for each in reversed(chain):
+        if id(each) not in done:
+            parent = each.trail.parent
+            other = None if parent is None else done[id(parent)]
+            kept = other is parent
+            done[id(each)] = each if kept else replace(each, trail=replace(each.trail, parent=other))  # type: ignore[type-var]
+    return done[id(moment)]  # type: ignore[return-value]
+
+
+def with_ancestor(trail: Trail, done: dict[int, Moment]) -> Trail:
+    """A trail that begins at a moment as `with_moment` makes it."""
+    return trail if trail.parent is None else replace(trail, parent=with_moment(trail.parent, done))
 
 
 def moment_id(moment: Moment) -> str:

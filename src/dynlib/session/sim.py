@@ -30,7 +30,7 @@ from dynlib.errors import (
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.driver import Buffers, Progress, Task, progress_line
 from dynlib.runtime.state import Array, SessionState
-from dynlib.runtime.trace import Trace
+from dynlib.runtime.trace import Trace, within_budget
 from dynlib.session.accumulator import Accumulator, columns_named, view_of
 from dynlib.session.adoption import Adoption, adopt
 from dynlib.session.difference import Difference, compare
@@ -38,6 +38,7 @@ from dynlib.session.environment import environment
 from dynlib.session.every import DEFAULT_CHECKPOINT
 from dynlib.session.full_model import FullModel, build
 from dynlib.session.lineage import (
+    Ancestor,
     Edit,
     Lineage,
     Moment,
@@ -47,6 +48,8 @@ from dynlib.session.lineage import (
     edit_of,
     edited_fields,
     tree_of,
+    with_ancestor,
+    with_moment,
 )
 from dynlib.session.passage import carry_out
 from dynlib.session.pins import Compatibility, compare_environments, compare_pins
@@ -66,12 +69,12 @@ from dynlib.session.snapshots import Snapshot
 from dynlib.session.stored_run import Standing, run_in_directory
 from dynlib.session.values import Given, Values, by_name, is_number, merged, plain
 from dynlib.spec.locations import ModelLike
-from dynlib.spec.observer import Observer
+from dynlib.spec.model import Model
+from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-_MOST_TRACES = 1000
 
 
 def _exclusive(method: Method) -> Method:
@@ -126,7 +129,7 @@ class Sim:
         self._full = model if isinstance(model, FullModel) else build(model)
         self._buffers = buffers or Buffers()
         self._state = self._mark = self._full.initial_state()
-        self._state_full = self._full  # whose names the state goes by, until another model takes over
+        self._state_full = self._mark_full = self._full  # the models in which the lineages of state and mark began
         self._trail = self._mark_trail = self._new_trail()
         self._traces = [Trace.starting_at(self._state)]
         self._snapshots: dict[str, Snapshot] = {}
@@ -149,9 +152,8 @@ class Sim:
     def full_model(self, other: FullModel) -> None:
         self._full = other
         self._presets = PresetShelf(other.model)
-        if not compare_pins(other.pins, self._state.pins).ok:
-            self._mark = other.initial_state()
-            self._mark_trail = self._new_trail()
+        if not compare_pins(other.pins, self._mark.pins).ok:
+            self._mark, self._mark_trail, self._mark_full = other.initial_state(), self._new_trail(), other
 
     @property
     def state(self) -> SessionState:
@@ -317,7 +319,7 @@ class Sim:
             passage, accumulator = found.passage, found.accumulator
             failure, terminated = found.failure, found.terminated
         after = passage.state
-        self._state, self._state_full = after, full
+        self._state, self._state_full = after, self._state_full if resume else self._mark_full
         self._trail, self._recording, self._directory = passage.trail, accumulator, directory
         self._traces = [*(self._traces[:-1] if resume else []), passage.trace]
         if failure is not None:
@@ -336,7 +338,7 @@ class Sim:
             after.step,
             after.step - passage.first.step,
             time.perf_counter() - began,
-            accumulator.segments[-1].name if plan.recording else None,
+            accumulator.segments[-1].name if plan.recording and accumulator.segments else None,
         )
 
     def _directory_for(self, arguments: RunArguments) -> RunDirectory | None:
@@ -398,9 +400,10 @@ class Sim:
         )
         before = self._state
         self._state = self._mark = before.restarted(y=y, params=p)
+        self._mark_full = self._state_full
         self._trail = self._trail.then(edit_of(before, self._state, model, self._full.stepper.option_names))
         self._mark_trail = self._trail
-        self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(self._state)]
+        self._traces = within_budget([*self._traces, Trace.starting_at(self._state)])
         if clear_history:
             self._clear_recording()
 
@@ -421,8 +424,9 @@ class Sim:
             raise ResumeError(f"cannot reset the observers of this state: {reason}")
         state, edit = self._edited(self._state, self._full.fresh_observers)
         self._state = self._mark = state
+        self._mark_full = self._state_full
         self._trail = self._mark_trail = self._trail.then(edit)
-        self._traces = [*self._traces[1 - _MOST_TRACES :], Trace.starting_at(state)]
+        self._traces = within_budget([*self._traces, Trace.starting_at(state)])
 
     def _edited(self, state: SessionState, values: Mapping[str, float]) -> tuple[SessionState, Edit]:
         return edited_fields(self._full.model, self._full.stepper.option_names, state, values)
@@ -480,7 +484,7 @@ class Sim:
         return snapshot
 
     def _keep_initial(self) -> None:
-        full = self._full
+        full = self._mark_full
         snapshot = Snapshot(
             "initial", self._mark, full.model, self._mark_trail, "before the first run", observers=full.observers
         )
@@ -493,10 +497,13 @@ class Sim:
         full = self._full
         return Trail(Root(full.dt, tuple(zip(full.stepper.option_names, full.config, strict=True))))
 
-    def _stand_at(self, state: SessionState, trail: Trail) -> None:
-        """Place the session: state and mark are this one, and nothing is recorded."""
+    def _stand_at(self, state: SessionState, trail: Trail, began_in: FullModel) -> None:
+        """Place the session: state and mark are this one, and nothing is recorded.
+
+        `began_in` is the model in which the lineage began: its own values are those of the root.
+        """
         self._state = self._mark = state
-        self._state_full = self._full
+        self._state_full = self._mark_full = began_in
         self._trail = self._mark_trail = trail
         self._traces = [Trace.starting_at(state)]
         self._clear_recording()
@@ -514,16 +521,22 @@ class Sim:
             raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {new!r}")
         if new in self._snapshots:
             raise SnapshotError(f"a snapshot named {new!r} exists already")
-        self._snapshots = {
-            new if name == old else name: replace(chosen, name=new) if name == old else snapshot
-            for name, snapshot in self._snapshots.items()
-        }
+        self._snapshots = {new if name == old else name: each for name, each in self._snapshots.items()}
+        self._replace_moment(chosen, replace(chosen, name=new))
 
     @_exclusive
     def delete_snapshot(self, name: str) -> None:
         """Forget a snapshot; what came from it stays, and knows its lineage. Raises `UnknownNameError`."""
-        self._changeable(name)
+        chosen = self._changeable(name)
         del self._snapshots[name]
+        known = Ancestor(chosen.name, chosen.t, chosen.step, chosen.trail, chosen.state_digest, chosen.known_id)
+        self._replace_moment(chosen, known)  # its state is no longer kept for the lineage of others
+
+    def _replace_moment(self, old: Moment, new: Moment) -> None:
+        """Put another moment of the same content in the place of one, in all lineages of this session."""
+        done: dict[int, Moment] = {id(old): new}
+        self._snapshots = {name: with_moment(each, done) for name, each in self._snapshots.items()}
+        self._trail, self._mark_trail = (with_ancestor(t, done) for t in (self._trail, self._mark_trail))
 
     def _changeable(self, name: str) -> Snapshot:
         if name == "initial":
@@ -551,7 +564,7 @@ class Sim:
             word = hashlib.sha256(f"{point} {name if rng == 'reseed' else ''}".encode()).digest()
             stream = int.from_bytes(word[:4], "little") | 1
             state, edit = self._edited(other._state, {"stream": stream})
-            other._stand_at(state, other._trail.then(edit))
+            other._stand_at(state, other._trail.then(edit), other._state_full)
         return other
 
     branch = fork
@@ -560,8 +573,9 @@ class Sim:
         other = Sim(self._full, buffers=buffers)
         other._snapshots = dict(self._snapshots)
         other._presets = self._presets.copy()
-        other._stand_at(self._state, self._trail)
-        other._state_full = self._state_full
+        other._stand_at(self._state, self._trail, self._state_full)
+        if not self.can_resume()[0]:  # the state belongs to another model: runs begin where they would begin here
+            other._mark, other._mark_trail, other._mark_full = self._mark, self._mark_trail, self._mark_full
         return other
 
     def lineage(self, snapshot: str | Snapshot | None = None) -> Lineage:
@@ -627,7 +641,7 @@ class Sim:
         t1 = trace.end if t1 is None else t1
         if not (is_number(t0) and is_number(t1) and t0 < t1):
             raise ConfigError(f"record_again needs times t0 < t1, not {t0!r} and {t1!r}")
-        trace = self._trace_at(float(t1))
+        trace = self._trace_at(float(t1), float(t0))
         if t0 < trace.states[0].t:
             raise ConfigError(
                 f"t0 = {t0:g} lies before the edit or start at t = {trace.states[0].t:g}; record again from there"
@@ -636,16 +650,24 @@ class Sim:
         state = self._again(float(t0), trace)
         state = state.recorded(*checked_recorder(state, t1, record_interval, record_dt))
         task = Task(float(t1), FAR, Status.MAX_STEPS, True, record_dt is not None or not state.pending)
-        _, blocks = self._full.advance(state, task, columns, self._buffers)
-        for k, (times, steps, kind, data) in enumerate(blocks.samples):
-            shown = kind == 0
-            blocks.samples[k] = times[shown], steps[shown], kind[shown], data[shown]
-        return view_of(self._full.model, columns, blocks, ())
+        blocks = self._full.new_recording(len(columns))
+        while True:  # a stop condition of the model ended a run, but not the past
+            after, part = self._full.advance(state, task, columns, self._buffers)
+            blocks.events += part.events
+            for times, steps, kind, data in part.samples:
+                shown = kind == 0
+                blocks.samples.append((times[shown], steps[shown], kind[shown], data[shown]))
+            if after.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt("interrupted; nothing of the session has changed")
+            if after.status is not Status.STOPPED or after.t >= t1:
+                return view_of(self._full.model, columns, blocks, ())
+            state, task = after, replace(task, start_sample=False)
 
-    def _trace_at(self, t: float) -> Trace:
-        for trace in reversed(self._traces):
-            if trace.states[0].t <= t <= trace.end:
-                return trace
+    def _trace_at(self, t: float, since: float | None = None) -> Trace:
+        """The latest stretch of the past with a time, and with an earlier one where it can be."""
+        found = [trace for trace in self._traces if trace.states[0].t <= t <= trace.reach]
+        if found:
+            return next((trace for trace in reversed(found) if since is None or trace.states[0].t <= since), found[-1])
         raise ConfigError(
             f"t = {t:g} lies outside of t = {self._traces[0].states[0].t:g} … {self._traces[-1].end:g}, which this "
             "session has run through since it was last placed"
@@ -659,6 +681,8 @@ class Sim:
         state = trace.before(t)
         while state.t < t:
             after = self._full.advance(state, Task(t, FAR, Status.MAX_STEPS), (), self._buffers)[0]
+            if after.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt("interrupted; nothing of the session has changed")
             if (after.t, after.step) == (state.t, state.step):
                 break
             state = after
@@ -687,7 +711,8 @@ class Sim:
         verdict = self.compat_check(moment)
         if not verdict.ok:
             raise PinMismatchError(f"the lineage of {moment.name!r} belongs to another model: {verdict.reason()}")
-        return replay(self._full, moment)
+        # the root is what that model describes: the session's own may have other values for the same equations
+        return replay(replace(self._full, model=moment.model, observers=moment.observers), moment)
 
     def list_snapshots(self) -> list[dict[str, object]]:
         """For each snapshot: name, time `t`, step count, time of creation, description."""
@@ -730,7 +755,8 @@ class Sim:
         verdict = self.compat_check(chosen)
         if not verdict.ok:
             raise PinMismatchError(f"snapshot {name!r} does not fit this session: {verdict.reason()}")
-        self._stand_at(chosen.state, chosen.trail.after(chosen))
+        began_in = replace(self._full, model=chosen.model, observers=chosen.observers)
+        self._stand_at(chosen.state, chosen.trail.after(chosen), began_in)
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -756,7 +782,7 @@ class Sim:
         else:
             raise ConfigError(f"source must be 'current' or 'snapshot', not {source!r}")
         created = "" if source == "current" else chosen.created
-        if results and self._recording.model is not chosen.model:
+        if results and self._recording.model.structure_hash != chosen.model.structure_hash:
             raise ConfigError("the results belong to another model than the state and cannot share its file")
         recording = self.raw_results() if results else None
         observers = [o.observer.as_document() for o in chosen.observers]
@@ -779,12 +805,14 @@ class Sim:
         if not verdict.ok:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
         state = state_from(path, meta, arrays, self._full.initial_state())
+        model = model_in(path, meta)
+        began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
         moment = meta.lineage
         trail = moment.trail.after(moment)
         if meta.pins != self._full.pins:
             note = f"{meta.name}, accepted with other {', '.join(compare_pins(self._full.pins, meta.pins).differences)}"
             trail = Trail(replace(moment.trail.root, exact=False, note=note))
-        self._stand_at(state, trail)
+        self._stand_at(state, trail, began_in)
         return meta
 
     @_exclusive
@@ -808,14 +836,14 @@ class Sim:
         elif isinstance(source, str) and source in self._snapshots:
             there = self._snapshots[source]
         else:
-            there = open_snapshot(source, jit=False)._current(os.fspath(source))
+            there = open_snapshot(source, jit=False, accept=("numerics_revision",))._current(os.fspath(source))
         report, y, params = adopt(self._full.model, there.model, there.state, rename or {}, fill or {})
         if not dry_run:
             fresh = self._full.initial_state().edited({"n": there.state.step})
             state = fresh.restarted(y=y, params=params, t=there.t, new_past=True)
             root = self._new_trail().root
             note = f"adopted from {there.name!r} of model {there.model.name!r} at t = {there.t:g}"
-            self._stand_at(state, Trail(replace(root, exact=False, note=note)))
+            self._stand_at(state, Trail(replace(root, exact=False, note=note)), self._full)
         return report
 
     def edits(self) -> tuple[Edit, ...]:
@@ -823,10 +851,19 @@ class Sim:
         return tuple(d for deeds, _ in self.lineage().parts for d in deeds if isinstance(d, Edit))
 
 
-def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True) -> Sim:
+def _observers_in(path: str | os.PathLike[str], meta: SnapshotMeta, model: Model) -> tuple[BoundObserver, ...]:
+    """The observers that a file carries. Raises `SnapshotFileError`."""
+    try:
+        return bind([Observer(**each) for each in meta.observers], model)
+    except (ConfigError, ModelError) as problem:
+        raise SnapshotFileError(f"{os.fspath(path)} has observers that cannot be read: {problem}") from None
+
+
+def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Sequence[str] = ()) -> Sim:
     """A session that stands where a snapshot file does, with nothing but the file: it carries its model.
 
-    Raises `SnapshotFileError`, and `PinMismatchError` if this library computes differently from the one that wrote it.
+    Raises `SnapshotFileError`, and `PinMismatchError` if this library computes differently from the one that wrote it
+    and `accept=("numerics_revision",)` does not say that this is wanted.
     """
     meta, _ = read_snapshot(path)
     model = model_in(path, meta)
@@ -839,7 +876,7 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True) -> Sim:
     except (ConfigError, ModelError) as problem:
         raise SnapshotFileError(f"{os.fspath(path)} needs what this library does not have: {problem}") from None
     sim = Sim(full)
-    sim.import_snapshot(path)
+    sim.import_snapshot(path, accept=accept)
     return sim
 
 
