@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from session.faulty_disk import FAULTS, FaultyDisk, PowerCut, in_place_of_the_disk
-from session.stored_runs import CASES, Case, content_of, difference, reference
+from session.stored_runs import CASES, Case, content_of, difference, quick_folder, reference
 
 from dynlib import Buffers, Sim, StoreError, open_run
 from dynlib.session import sample_store
@@ -30,7 +29,7 @@ SMALL = Buffers(rows=7, logs=2, steps=20)
 def small_chunks() -> Iterator[None]:
     """Tables of small chunks, so that short runs fill several."""
     before = sample_store.MOST_SAMPLES, sample_store.MOST_ENTRIES
-    sample_store.MOST_SAMPLES, sample_store.MOST_ENTRIES = 32, 4
+    sample_store.MOST_SAMPLES, sample_store.MOST_ENTRIES = 32, 16
     try:
         yield
     finally:
@@ -105,8 +104,8 @@ def main() -> int:
     tried: Counter[str] = Counter()
     wrong = 0
     for case in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            for fault, at, problem in strike(case, stride, 0, Path(folder)):
+        with quick_folder() as folder:
+            for fault, at, problem in strike(case, stride, 0, folder):
                 tried[fault] += 1
                 if problem:
                     wrong += 1

@@ -1,7 +1,7 @@
 """Runs in directories are killed with SIGKILL at random moments until they end; then every byte must be right.
 
-Each life of a run is a process of its own, forked from one that has compiled the kernels, so that a kill falls into the run
-and not into its start. The long run: `python tests/session/killing.py 5000`; the test suite kills some hundred times.
+Each life of a run is a process of its own, forked from one that has compiled the kernels, so that a kill falls into the
+run and not into its start. The long run: `python tests/session/killing.py 5000`; the test suite kills a hundred times.
 Waiting for the disk is left out, so that many kills fit into little time: a kill takes nothing from the system's memory
 (what a power cut takes is the subject of `faults.py`).
 """
@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from contextlib import suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from session.faulty_disk import HastyDisk, in_place_of_the_disk
-from session.stored_runs import CASES, Case, content_of, difference
+from session.stored_runs import CASES, Case, content_of, difference, quick_folder
 
 from dynlib import Sim
 from dynlib.runtime.driver import Buffers
@@ -96,8 +95,8 @@ def main() -> int:
     for case in CASES:  # compile before anything is forked
         case.model(jit=True)
         Sim(case.model(jit=True)).run(5.0)
-    with tempfile.TemporaryDirectory() as folder:
-        done, runs, wrong = kill_until(kills, seed, Path(folder))
+    with quick_folder() as folder:
+        done, runs, wrong = kill_until(kills, seed, folder)
     print(*wrong, sep="\n", end="\n" if wrong else "")
     print(f"{done} kills, {runs} runs came to their end, {len(wrong)} lost something")
     return min(len(wrong), 1)

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the same command, given again until the run ends, leaves the bytes of an undisturbed run."""
+"""SIGKILL at random moments: the same command, given again until the end, leaves the bytes of an undisturbed run."""
 
 from __future__ import annotations
 

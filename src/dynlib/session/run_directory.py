@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import re
+import stat
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +93,7 @@ class RunDirectory:
         path = self.path / MANIFEST
         try:
             content = json.loads(read_stored(path, MAX_MANIFEST))
+            digest = _digest(content) if isinstance(content, dict) else ""
         except (ValueError, RecursionError):
             raise StoreError(f"{path} is damaged: it is not JSON") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -99,12 +102,13 @@ class RunDirectory:
             raise StoreError(
                 f"{path} is of format version {content.get('format_version')!r}; this library reads {FORMAT_VERSION}"
             )
-        if content.get("digest") != _digest(content) or not isinstance(content.get("plan"), dict):
+        if content.get("digest") != digest:
             raise StoreError(f"{path} is damaged or was altered: its digest does not agree with its content")
+        _check_manifest(path, content)
         return content
 
     def start(self) -> Checkpoint:
-        """Where the run began. Raises `StoreError`, `SnapshotFileError`."""
+        """Where the run began. Raises `StoreError`."""
         return self._read(self.path / START)
 
     def latest(self) -> Checkpoint:
@@ -118,7 +122,7 @@ class RunDirectory:
             if path.exists() or path.is_symlink():
                 try:
                     found.append(self._read(path))
-                except (SnapshotFileError, StoreError) as problem:
+                except StoreError as problem:
                     warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
         if not found:
             raise StoreError(f"{self.path} has no checkpoint that is whole; the run cannot be continued")
@@ -127,7 +131,10 @@ class RunDirectory:
     def _read(self, path: Path) -> Checkpoint:
         if path.is_symlink():
             raise StoreError(f"{path} is a symbolic link; a run directory holds its own files")
-        meta, arrays = read_snapshot(path)
+        try:
+            meta, arrays = read_snapshot(path)
+        except SnapshotFileError as problem:
+            raise StoreError(str(problem)) from None
         if meta.store is None:
             raise StoreError(f"{path} is a snapshot but no checkpoint of a run directory")
         return Checkpoint(path, meta, arrays)
@@ -194,11 +201,18 @@ class RunDirectory:
         self._remove(self._checkpoints())
 
     def sweep(self) -> None:
-        """Remove the temporary files of killed processes; the lock says that nobody is writing."""
-        for folder, _, names in os.walk(self.path):
-            for name in names:
+        """Remove the temporary files of killed processes; the lock says that nobody is writing.
+
+        Raises `StoreError` for links and whatever else is no file: nothing is ever written through them.
+        """
+        for folder, folders, names in os.walk(self.path):
+            for name in (*folders, *names):
+                path = Path(folder, name)
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    raise StoreError(f"{path} is a link or no file at all; a run directory holds its own files only")
                 if name.startswith(".") and name.endswith(".tmp"):
-                    self._remove([Path(folder, name)])
+                    self._remove([path])
 
     def complete(self, snapshot: Snapshot, position: StorePosition, jit: bool) -> None:
         """Write where the run has ended; the checkpoints before are removed. Raises `StoreError`."""
@@ -223,6 +237,37 @@ class RunDirectory:
                 self.disk.fsync_folder(self.path)
         except OSError as problem:
             raise cannot_write(self.path, problem) from problem
+
+
+_TEXTS = ("model", "structure", "stepper", "dtype", "math")
+_TABLES = ("options", "states", "params", "versions", "plan")
+
+
+def _check_manifest(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises `StoreError` for a manifest that no run has, whoever wrote its digest."""
+    plan = content.get("plan")
+    good = (
+        all(isinstance(content.get(key), str) for key in _TEXTS)
+        and all(isinstance(content.get(key), dict) for key in _TABLES)
+        and isinstance(plan, dict)
+        and (plan.get("T") is None or _is_finite(plan["T"]))
+        and all(plan.get(key) is None or _is_count(plan[key], 1) for key in ("N", "max_steps"))
+        and all(_is_finite(plan.get(key)) and plan[key] >= 0 for key in ("transient", "record_dt"))
+        and _is_count(plan.get("record_interval"), 0)
+        and isinstance(plan.get("record_vars"), list)
+        and all(isinstance(name, str) for name in plan["record_vars"])
+        and all(isinstance(plan.get(key), str) and plan[key] for key in ("tag", "checkpoint"))
+    )
+    if not good:
+        raise StoreError(f"{path} is not the manifest of a run: a value is missing or of the wrong kind")
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
+
+
+def _is_count(value: object, least: int) -> bool:
+    return type(value) is int and least <= value <= 2**53
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

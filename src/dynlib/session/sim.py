@@ -302,6 +302,7 @@ class Sim:
         plan = arguments.plan(full, start, accumulator)
         directory = self._directory_for(arguments)
         report = progress_line() if arguments.progress is True else arguments.progress or None
+        before = dict(self._snapshots), self._trail, self._mark_trail
         if "initial" not in self._snapshots:
             self._keep_initial()
         trail = self._trail if resume else self._mark_trail
@@ -311,13 +312,17 @@ class Sim:
             trail = trail.then(edit_of(self._mark, start, full.model, names, restart=restart, new_past=new_past))
         trace = self._traces[-1].copy() if resume else Trace.starting_at(start)
         failure, terminated = None, False
-        if directory is None:
-            passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
-        else:
-            here = Standing(start, trail, trace, accumulator)
-            found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
-            passage, accumulator = found.passage, found.accumulator
-            failure, terminated = found.failure, found.terminated
+        try:
+            if directory is None:
+                passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
+            else:
+                here = Standing(start, trail, trace, accumulator)
+                found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
+                passage, accumulator = found.passage, found.accumulator
+                failure, terminated = found.failure, found.terminated
+        except BaseException:  # nothing has come of the run
+            self._snapshots, self._trail, self._mark_trail = before
+            raise
         after = passage.state
         self._state, self._state_full = after, self._state_full if resume else self._mark_full
         self._trail, self._recording, self._directory = passage.trail, accumulator, directory

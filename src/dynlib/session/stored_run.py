@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dynlib.compile.layout import TIME_TOLERANCE
-from dynlib.errors import ConfigError, NumericsWarning, ResumeError, StoreError
+from dynlib.errors import ConfigError, NumericsWarning, ResumeError, SnapshotFileError, StoreError
 from dynlib.runtime.driver import Buffers, Progress
 from dynlib.runtime.state import SessionState
 from dynlib.runtime.trace import Trace
@@ -180,7 +180,10 @@ def _state_of(full: FullModel, checkpoint: Checkpoint) -> SessionState:
     verdict = compare_pins(full.pins, checkpoint.meta.pins)
     if not verdict.ok:
         raise StoreError(f"{checkpoint.path.parent} holds a run of another model: {verdict.reason()}")
-    return state_from(checkpoint.path, checkpoint.meta, checkpoint.arrays, full.initial_state())
+    try:
+        return state_from(checkpoint.path, checkpoint.meta, checkpoint.arrays, full.initial_state())
+    except SnapshotFileError as problem:
+        raise StoreError(str(problem)) from None
 
 
 def _check_same(
