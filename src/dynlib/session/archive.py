@@ -1,16 +1,17 @@
 """The bytes of a snapshot file: an uncompressed zip of strict JSON and plain arrays, and nothing else.
 
-Equal content gives equal bytes. All that is read is checked before it is used, and nothing in it is evaluated.
+Equal content gives equal bytes, whatever the versions of Python and NumPy: all records are made here. A reader takes
+just these records and no others; what is read is checked before it is used, and nothing in it is evaluated.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import math
 import re
 import struct
-import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,132 +19,156 @@ import numpy as np
 
 from dynlib.runtime.state import Array
 
-MAX_FILE = 2 * 2**30
+MAX_FILE = 2**31 - 1
 MAX_META = 64 * 2**20
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_MEMBER = re.compile(r"(y|params|stepper_config|(workspace/(runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
+MAX_VALUES = 2**22
+MAX_DEPTH = 40
+MAX_MEMBERS = 2**16 - 1
+META = "meta.json"
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_ZIP_VERSION, _UNIX, _FIRST_OF_1980, _MODE = 20, 3 << 8, 1 << 5 | 1, 0o644 << 16
+_MEMBER = re.compile(rb"(?:y|params|stepper_config|(?:workspace/(?:runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(.{2})\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} *\n",
-    re.DOTALL,
+    rb"\x93NUMPY\x01\x00v\x00\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d{1,15}),\), \} +\n"
 )
-_TYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
+_NPY_SIZE = 128
+_STRING = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)  # also one without an end, so that a scan stays linear
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
-def stored(array: Array) -> Array:
-    """An array as it is written: contiguous and little-endian."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-
-
-def json_bytes(meta: Mapping[str, Any]) -> bytes:
-    """Metadata as strict JSON in ASCII."""
-    text = json.dumps(meta, ensure_ascii=True, allow_nan=False, indent=1)
-    return text.encode("ascii")
-
-
-def digest(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
-    """SHA-256 over the metadata and the name, dtype, shape and content of every array."""
-    total = hashlib.sha256(json_bytes({k: v for k, v in meta.items() if k != "digest"}))
-    for name in sorted(arrays):
-        array = arrays[name]
-        head = f"\n{name} {array.dtype.str} {array.shape}\n"
-        total.update(head.encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
+# -- writing -------------------------------------------------------------------------------------------------------
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """The bytes of a file; `meta` holds the digest already."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    """The bytes of a file; the names of the arrays and the digest are put into its metadata.
 
-        def add(name: str, data: bytes) -> None:
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
+    Raises `ValueError` for content that could not be read again: too much of it.
+    """
+    names = sorted(arrays)
+    plain = {name: np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<")) for name in names}
+    text = json.dumps({**meta, "arrays": names}, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii")
+    text = text.removesuffix(b"\n}") + b',\n "digest": "' + _digest(text, plain).encode() + b'"\n}'
+    if len(text) > MAX_META:
+        raise ValueError(f"its metadata (model, lineage, segments) take more than {MAX_META // 2**20} MiB")
+    _check_extent(text)
+    members = {META.encode(): text}
+    for name, array in plain.items():
+        members[f"{name}.npy".encode("ascii")] = _npy_header(array.dtype.str, len(array)) + array.tobytes()
+    size = _END.size + sum(len(n) + _LOCAL.size + len(data) + len(n) + _ENTRY.size for n, data in members.items())
+    if size > MAX_FILE or len(members) > MAX_MEMBERS:
+        raise ValueError(f"it takes {size:.3g} bytes in {len(members)} members, more than a file may have")
+    pieces = []
+    for name_bytes, data in members.items():
+        pieces += [_local(name_bytes, data), data]
+    return b"".join([*pieces, _directory(members)])
 
-        add("meta.json", json_bytes(meta))
-        for name in sorted(arrays):
-            data = io.BytesIO()
-            np.lib.format.write_array(data, arrays[name], version=(1, 0), allow_pickle=False)
-            add(f"{name}.npy", data.getvalue())
-    return buffer.getvalue()
+
+def _npy_header(kind: str, count: int) -> bytes:
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({count},), }}".encode()
+    return b"\x93NUMPY\x01\x00v\x00" + text.ljust(_NPY_SIZE - 11) + b"\n"
+
+
+def _record(name: bytes, data: bytes | memoryview) -> tuple[int, ...]:
+    """What both records of a member say: versions, no flags, stored, date, CRC, lengths, no extra field."""
+    return _ZIP_VERSION, 0, 0, 0, _FIRST_OF_1980, zlib.crc32(data), len(data), len(data), len(name), 0
+
+
+def _local(name: bytes, data: bytes | memoryview) -> bytes:
+    return _LOCAL.pack(b"PK\x03\x04", *_record(name, data)) + name
+
+
+def _directory(members: Mapping[bytes, bytes | memoryview]) -> bytes:
+    """What follows the members: an entry for each, and the end record."""
+    entries, at = [], 0
+    for name, data in members.items():
+        record = _record(name, data)
+        entries.append(_ENTRY.pack(b"PK\x01\x02", _UNIX | _ZIP_VERSION, *record, 0, 0, 0, _MODE, at) + name)
+        at += _LOCAL.size + len(name) + len(data)
+    directory = b"".join(entries)
+    return directory + _END.pack(b"PK\x05\x06", 0, 0, len(entries), len(entries), len(directory), at, 0)
+
+
+def _digest(text: bytes, arrays: Mapping[str, Array]) -> str:
+    """SHA-256 over the metadata (without their digest) and the name, dtype, shape and content of every array."""
+    total = hashlib.sha256(text)
+    for name, array in arrays.items():
+        total.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.data)
+    return total.hexdigest()
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
 
 
 def unpack(data: bytes, readable: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], dict[str, Array]]:
     """Metadata and arrays of a whole file whose digest is right. Raises `ValueError` for any other.
 
-    `readable` is asked whether the metadata are of a kind and version that can be read, before the rest is looked at.
+    `readable` is asked whether the metadata are of a kind and version that can be read, before the arrays are looked
+    at; it raises `ValueError` if they are not.
     """
     if not data.startswith(b"PK\x03\x04"):
         raise ValueError("it is empty" if not data else "it does not begin like one")
-    members = _members(data)
-    raw = members.pop("meta.json", None)
-    if raw is None or len(raw) > MAX_META:
-        raise ValueError("meta.json is missing" if raw is None else "meta.json is too large")
-    content = _parse_json(raw)
+    members = _members(memoryview(data))
+    if META not in members:
+        raise ValueError("meta.json is missing")
+    text = bytes(members.pop(META))
+    content = _parsed(text)
     readable(content)
-    arrays = {name.removesuffix(".npy"): _array(name, data) for name, data in members.items()}
+    arrays = {name.removesuffix(".npy"): _array(name, raw) for name, raw in members.items()}
     if content.get("arrays") != sorted(arrays):
         raise ValueError("the list of arrays does not agree with the members")
-    if content.get("digest") != digest(content, arrays):
+    if content.get("digest") != _digest(_without_digest(text), arrays):
         raise ValueError("the digest does not agree with the content: the file is damaged or was altered")
     return content, arrays
 
 
-def _members(data: bytes) -> dict[str, bytes]:
-    """All members of the archive, uncompressed, each once and each within the file's own size."""
-    found: dict[str, bytes] = {}
-    position = 0
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for info in archive.infolist():
-                if info.filename in found:
-                    raise ValueError(f"member {info.filename!r} is there twice")
-                if info.filename != "meta.json" and not _MEMBER.match(info.filename):
-                    raise ValueError(f"unexpected member {info.filename!r}")
-                if (
-                    info.compress_type != zipfile.ZIP_STORED
-                    or info.flag_bits & 1
-                    or not (info.file_size == info.compress_size <= len(data))
-                ):
-                    raise ValueError(f"member {info.filename!r} is compressed, encrypted or longer than the file")
-                if info.header_offset != position:
-                    raise ValueError(f"member {info.filename!r} does not follow the one before: members overlap")
-                position += len(info.FileHeader(zip64=False)) + info.file_size
-                if not _is_canonical(info, data):
-                    raise ValueError(f"truncated or damaged (the record of member {info.filename!r})")
-                found[info.filename] = archive.read(info)
-            if archive.comment:
-                raise ValueError("the archive carries a comment")
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        struct.error,
-        OSError,
-    ) as problem:
-        raise ValueError(f"truncated or damaged ({problem})") from None
-    return found
+def _members(data: memoryview) -> dict[str, memoryview]:
+    """The members of an archive that is, byte for byte, what `pack` makes of them."""
+    found: dict[bytes, memoryview] = {}
+    at = 0
+    while bytes(data[at : at + 4]) == b"PK\x03\x04":
+        if len(data) < at + _LOCAL.size:
+            raise ValueError("truncated or damaged (inside the record of a member)")
+        _, _, flags, method, _, _, _, packed, size, length, _ = _LOCAL.unpack_from(data, at)
+        begin = at + _LOCAL.size + length
+        name, end = bytes(data[at + _LOCAL.size : begin]), begin + size
+        shown = name[:80].decode("ascii", "backslashreplace")
+        if name != META.encode() and not _MEMBER.match(name):
+            raise ValueError(f"unexpected member {shown!r}")
+        if name in found:
+            raise ValueError(f"member {shown!r} is there twice")
+        if method or flags & 1 or packed != size or end > len(data):
+            raise ValueError(f"member {shown!r} is compressed, encrypted or longer than the file")
+        found[name] = data[begin:end]
+        if data[at:begin] != _local(name, found[name]):
+            raise ValueError(f"truncated or damaged, or packed again by another program (at member {shown!r})")
+        at = end
+    if data[at:] != _directory(found):
+        raise ValueError(
+            "truncated or damaged, or packed again by another program (its directory; do members overlap?)"
+        )
+    names = [name.decode() for name in found]
+    arrays = [name for name in names if name != META]
+    if META in names and names != [META, *sorted(arrays, key=lambda name: name.removesuffix(".npy"))]:
+        raise ValueError("its members are not in order")
+    return dict(zip(names, found.values(), strict=True))
 
 
-def _is_canonical(info: zipfile.ZipInfo, data: bytes) -> bool:
-    """Whether a member is described, in both of its records, just as it is written here."""
-    header = info.FileHeader(zip64=False)
-    return (
-        info.date_time == _EPOCH
-        and info.create_system == 3
-        and info.external_attr == 0o644 << 16
-        and (info.flag_bits, info.volume, info.internal_attr, info.extra, info.comment) == (0, 0, 0, b"", b"")
-        and data[info.header_offset : info.header_offset + len(header)] == header
-    )
+def _parsed(text: bytes) -> dict[str, Any]:
+    """The metadata as Python values; their size, depth and number are bounded before anything is made of them."""
 
-
-def _parse_json(raw: bytes) -> dict[str, Any]:
     def refuse(token: str) -> float:
         raise ValueError(f"{token} is not JSON")
+
+    def number(token: str) -> float:
+        value = float(token)
+        if not math.isfinite(value):
+            raise ValueError(f"{token} is too great for a number")
+        return value
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -151,26 +176,43 @@ def _parse_json(raw: bytes) -> dict[str, Any]:
             raise ValueError("a key is there twice")
         return result
 
+    if len(text) > MAX_META:
+        raise ValueError("meta.json is too large")
+    _check_extent(text)
     try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as problem:
+        content = json.loads(text.decode("ascii"), parse_constant=refuse, parse_float=number, object_pairs_hook=unique)
+    except ValueError as problem:
         raise ValueError(f"meta.json is not strict JSON ({problem})") from None
     if not isinstance(content, dict):
         raise ValueError("meta.json is not an object")
     return content
 
 
-def _array(name: str, data: bytes) -> Array:
-    """One member in the `.npy` format, version 1.0: plain little-endian numbers, one dimension, exact length.
+def _check_extent(text: bytes) -> None:
+    marks = np.frombuffer(_STRING.sub(b"", text), np.uint8)
+    depth = values = 0
+    for start in range(0, len(marks), 2**16):
+        block = marks[start : start + 2**16]
+        depths = depth + np.cumsum(_STEPS[block], dtype=np.int64)
+        depth = int(depths[-1])
+        values += int(np.isin(block, list(b",[{")).sum())
+        if depths.max() > MAX_DEPTH or values > MAX_VALUES:
+            raise ValueError("meta.json is nested too deeply or has too many values; is it strict JSON?")
 
-    The header is matched as text; nothing of it is evaluated.
-    """
-    match = _NPY_HEADER.match(data)
-    if match is None:
+
+def _without_digest(text: bytes) -> bytes:
+    """The text of the metadata without the line that holds the digest."""
+    line = re.compile(rb',\n "digest": "\w*"(?=\n\})|\n "digest": "\w*",')
+    return line.sub(b"", text, count=1)
+
+
+def _array(name: str, data: memoryview) -> Array:
+    """One member in the `.npy` format, version 1.0: plain little-endian numbers, one dimension, exact length."""
+    match = _NPY_HEADER.match(data[:_NPY_SIZE])
+    if match is None or match.end() != _NPY_SIZE:
         raise ValueError(f"member {name!r} has an unexpected type, shape or length: it is not a plain array")
-    kind, count = _TYPES[match[2].decode()], int(match[3])
-    body = data[match.end() :]
-    if int.from_bytes(match[1], "little") != match.end() - 10 or len(body) != count * kind.itemsize:
+    kind, count = np.dtype(match[1].decode()), int(match[2])
+    if len(data) != _NPY_SIZE + count * kind.itemsize:
         raise ValueError(f"member {name!r} has an unexpected type, shape or length")
-    array: Array = np.frombuffer(body, kind)
+    array: Array = np.frombuffer(bytes(data[_NPY_SIZE:]), kind)
     return array

@@ -22,7 +22,7 @@ from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.state import Array, SessionPins, SessionState
-from dynlib.session.archive import MAX_FILE, digest, pack, stored, unpack
+from dynlib.session.archive import MAX_FILE, pack, unpack
 from dynlib.session.durable import DISK, Disk, write_file
 from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
@@ -113,7 +113,7 @@ def write_snapshot(
     `SnapshotError`.
     """
     state = snapshot.state
-    arrays = {member_of(spot): stored(state[spot.name]) for spot in state.layout.fields}
+    arrays = {member_of(spot): state[spot.name] for spot in state.layout.fields}
     for member, array in arrays.items():
         if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
             raise SnapshotError(f"the state holds a value that is not finite (in {member}) and cannot be saved")
@@ -123,7 +123,7 @@ def write_snapshot(
     recorded: dict[str, Any] | None = None
     if results is not None:
         recording, recorded = results_to_arrays(results)
-        arrays |= {name: stored(array) for name, array in recording.items()}
+        arrays |= recording
     meta: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -144,11 +144,13 @@ def write_snapshot(
         "lineage": lineage_json(snapshot),
         "results": recorded,
         "store": None if store is None else store.to_json(),
-        "arrays": sorted(arrays),
     }
-    meta["digest"] = digest(meta, arrays)
     try:
-        write_file(path, pack(meta, arrays), disk)
+        data = pack(meta, arrays)
+    except ValueError as problem:
+        raise SnapshotError(f"{os.fspath(path)} cannot be written: {problem}") from None
+    try:
+        write_file(path, data, disk)
     except OSError as problem:
         raise SnapshotError(f"cannot write {os.fspath(path)}: {problem.strerror}") from problem
 
