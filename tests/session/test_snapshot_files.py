@@ -705,7 +705,7 @@ FORGERIES: dict[str, tuple[Callable[[Meta, Arrays], None], str]] = {
     "key missing": (lacks("status"), "missing or unknown keys: status"),
     "key added": (says(extra=1), "missing or unknown keys: extra"),
     "other schema": (says(schema="numpy"), "its schema is 'numpy'"),
-    "later version": (says(schema_version=4), "schema version 4; this library reads 3"),
+    "later version": (says(schema_version=4), "schema version 4; this library reads versions 1 to 3"),
     "version as text": (says(schema_version="1"), "schema version '1'"),
     "status unknown": (says(status="FINE"), "wrong kind"),
     "status a number": (says(status=1), "wrong kind"),

@@ -384,7 +384,7 @@ def _deed(item: object) -> Deed:
     _, t_from, t_to, step_from, step_to, pending, status = _fields(
         item, "what t_from t_to step_from step_to pending status"
     )
-    if type(pending) is not bool or status not in Status.__members__:
+    if type(pending) is not bool or not isinstance(status, str) or status not in Status.__members__:
         raise ValueError("a run is malformed")
     return Stretch(_float(t_from), _float(t_to), _whole(step_from), _whole(step_to), pending, str(status))
 

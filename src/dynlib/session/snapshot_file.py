@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from dynlib.session.archive import MAX_FILE, pack, unpack
 from dynlib.session.durable import DISK, Disk, write_file
 from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
+from dynlib.session.migrations import VERSIONS, migrated
 from dynlib.session.snapshots import Snapshot
 from dynlib.session.stored_results import (
     FOLDER,
@@ -41,8 +43,10 @@ from dynlib.spec.source import document_of
 from dynlib.status import Status
 from dynlib.steppers import get_stepper
 
+_T = TypeVar("_T")
 SCHEMA = "dynlib-snapshot"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = VERSIONS[-1]
+_LONGEST = 500  # characters of a message, which may quote what a file holds
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = (
@@ -66,7 +70,7 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class SnapshotMeta:
-    """What `meta.json` says."""
+    """What `meta.json` says. A file of version 1 has no `document`, and a `lineage` that begins with it."""
 
     name: str
     description: str
@@ -80,7 +84,7 @@ class SnapshotMeta:
     pins: SessionPins
     stepper_config: Mapping[str, float]
     environment: Mapping[str, str]
-    document: Mapping[str, Any]
+    document: Mapping[str, Any] | None
     observers: list[dict[str, Any]]
     results: Mapping[str, Any] | None
     store: StorePosition | None
@@ -218,7 +222,7 @@ def state_from(
     same = (meta.t, meta.step, meta.time_shift, meta.nominal_dt)
     if same != (state.t, state.step, state.time_shift, state.nominal_dt):
         raise _bad(path, "time or step count differ between metadata and arrays")
-    if meta.pins == state.pins and meta.lineage.state_digest != digest_of(state):
+    if meta.schema_version > 1 and meta.pins == state.pins and meta.lineage.state_digest != digest_of(state):
         raise _bad(path, "the lineage leads to another state")
     return state
 
@@ -236,6 +240,11 @@ def read_results(path: str | os.PathLike[str]) -> ResultsView:
 
 def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
     """The model that a file carries. Raises `SnapshotFileError`."""
+    if meta.document is None:
+        raise SnapshotFileError(
+            f"{os.fspath(path)} cannot be opened by itself: files of version 1 do not carry their model "
+            f"(here {meta.model!r}); set up the model and use import_snapshot"
+        )
     try:
         model = model_from_document(meta.document, os.fspath(path))
     except ModelError as problem:
@@ -251,7 +260,8 @@ def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
 
 
 def _bad(path: str | os.PathLike[str], why: str) -> SnapshotFileError:
-    return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {why}")
+    shown = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
+    return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {shown}")
 
 
 def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[str, Array]]:
@@ -270,12 +280,11 @@ def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[st
         raise SnapshotFileError(f"cannot read {path}: {problem.strerror}") from None
     try:
         content, arrays = unpack(data, _readable)
+        meta = _meta(migrated(content))
+        if {name for name in arrays if name.startswith(FOLDER)} != (set() if meta.results is None else set(NAMES)):
+            raise ValueError("the arrays of its results are not complete")
     except ValueError as problem:
         raise _bad(path, str(problem)) from None
-    meta = _meta(path, content)
-    recorded = {name for name in arrays if name.startswith(FOLDER)}
-    if recorded != (set() if meta.results is None else set(NAMES)):
-        raise _bad(path, "the arrays of its results are not complete")
     return meta, arrays
 
 
@@ -283,22 +292,30 @@ def _readable(content: Mapping[str, Any]) -> None:
     if content.get("schema") != SCHEMA:
         raise ValueError(f"its schema is {content.get('schema')!r}")
     version = content.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise ValueError(f"schema version {version!r}; this library reads {SCHEMA_VERSION}")
+    if type(version) is not int or version not in VERSIONS:
+        raise ValueError(f"schema version {version!r}; this library reads versions {VERSIONS[0]} to {VERSIONS[-1]}")
 
 
 def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else repr(value)
 
 
+def _part(name: str, read: Callable[[object], _T], content: object) -> _T:
+    try:
+        return read(content)
+    except (ValueError, OverflowError) as problem:
+        raise ValueError(f"its {name} is malformed: {problem}") from None
+
+
 def _huge(value: float) -> bool:
     return isinstance(value, int) and abs(value) > 2**63
 
 
-def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
+def _meta(content: Mapping[str, Any]) -> SnapshotMeta:
+    """Metadata of the present version, every value checked. Raises `ValueError`."""
     if set(content) != _KEYS:
         odd = ", ".join(sorted(set(content) ^ _KEYS))
-        raise _bad(path, f"meta.json has missing or unknown keys: {odd}")
+        raise ValueError(f"meta.json has missing or unknown keys: {odd}")
     pins, config = content["pins"], content["stepper_config"]
     types = {f.name: int if f.name == "numerics_revision" else str for f in fields(SessionPins)}
     good = (
@@ -309,7 +326,7 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and isinstance(pins, dict)
         and isinstance(config, dict)
         and isinstance(content["arrays"], list)
-        and isinstance(content["document"], dict)
+        and isinstance(content["document"], dict if content["schema_version"] > 1 else NoneType)
         and (content["results"] is None or isinstance(content["results"], dict))
         and _are_observers(content["observers"])
         and isinstance(content["environment"], dict)
@@ -319,23 +336,19 @@ def _meta(path: Path, content: dict[str, Any]) -> SnapshotMeta:
         and content["status"] in Status.__members__
     )
     if not good:
-        raise _bad(path, "meta.json holds a value of the wrong kind")
-    try:
-        lineage = lineage_from_json(content["lineage"])
-    except (ValueError, OverflowError) as problem:
-        raise _bad(path, f"its lineage is malformed: {problem}") from None
+        raise ValueError("meta.json holds a value of the wrong kind")
+    lineage = _part("lineage", lineage_from_json, content["lineage"])
     if (lineage.name, lineage.t, lineage.step) != (content["name"], content["t"], content["step"]):
-        raise _bad(path, "name, time or step count differ between metadata and lineage")
-    try:
-        store = None if content["store"] is None else StorePosition.from_json(content["store"])
-    except ValueError as problem:
-        raise _bad(path, f"its position in a store is malformed: {problem}") from None
+        raise ValueError("name, time or step count differ between metadata and lineage")
+    store = (
+        None if content["store"] is None else _part("position in a store", StorePosition.from_json, content["store"])
+    )
     values: dict[str, float] = {}
     for key, value in config.items():
         if value == "inf":
             value = math.inf
         if isinstance(value, bool) or not isinstance(value, int | float) or _huge(value):
-            raise _bad(path, f"stepper option {key!r} is not a number")
+            raise ValueError(f"stepper option {key!r} is not a number")
         values[key] = float(value)
     return SnapshotMeta(
         name=content["name"],
