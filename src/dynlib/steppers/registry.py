@@ -9,6 +9,8 @@ from dynlib.steppers.adams_bashforth import AB2, AB3, AdamsBashforth
 from dynlib.steppers.explicit_rk import DORMAND_PRINCE, EULER, MIDPOINT, RK4, Tableau
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI, Stochastic
 
+_BELOW_ONE = ("safety", "min_factor")
+
 
 @dataclass(frozen=True, slots=True)
 class StepperSpec:
@@ -47,6 +49,8 @@ class StepperSpec:
                 raise ConfigError(f"option {name!r} must be a number, not {value!r}")
             if not value > 0.0:
                 raise ConfigError(f"option {name!r} must be greater than 0, not {value!r}")
+            if name in _BELOW_ONE and not value < 1.0:
+                raise ConfigError(f"option {name!r} must be less than 1, not {value!r}: a rejected step must shrink")
         return tuple(float(values.get(name, default)) for name, default in self.options)
 
 
