@@ -339,7 +339,7 @@ def lineage_from_json(content: object) -> Ancestor:
     dt, options, exact, note = _fields(root, "dt options exact note")
     if not isinstance(options, Mapping) or type(exact) is not bool or not isinstance(note, str):
         raise ValueError("the root is malformed")
-    at = Trail(Root(_float(dt), tuple((str(k), _float(v)) for k, v in options.items()), exact, note))
+    at = Trail(Root(_finite(dt), tuple((str(k), _float(v)) for k, v in options.items()), exact, note))
     last: Ancestor | None = None
     for item in _list(moments):
         name, t, step, digest, deeds = _fields(item, "name t step state deeds")
@@ -348,7 +348,7 @@ def lineage_from_json(content: object) -> Ancestor:
         trail = at
         for each in _list(deeds):
             trail = trail.then(_deed(each))
-        last = Ancestor(name, _float(t), _whole(step), trail, str(digest))
+        last = Ancestor(name, _finite(t), _whole(step), trail, str(digest))
         at = trail.after(last)
     if last is None:
         raise ValueError("it has no moments")
@@ -408,6 +408,12 @@ def _float(item: object) -> float:
     if isinstance(item, bool) or not isinstance(item, int | float) or abs(item) > 1.8e308:
         raise ValueError("a number is malformed")
     return float(item)
+
+
+def _finite(item: object) -> float:
+    if isinstance(item, str):
+        raise ValueError("a number is malformed")
+    return _float(item)
 
 
 def _whole(item: object) -> int:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dynlib.compile.layout import Field, Layout
-from dynlib.errors import ModelError, SnapshotError, SnapshotFileError
+from dynlib.errors import ConfigError, ModelError, SnapshotError, SnapshotFileError
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.state import Array, SessionPins, SessionState
 from dynlib.session.archive import MAX_FILE, pack, unpack
@@ -175,7 +175,8 @@ def state_from(
     Raises `SnapshotFileError` naming the first field that does not fit; nothing is changed by then.
     """
     layout: Layout = fresh.layout
-    option_names = get_stepper(fresh.pins.stepper).option_names
+    stepper = get_stepper(fresh.pins.stepper)
+    option_names = stepper.option_names
     wanted = {member_of(spot): spot for spot in layout.fields}
     expected = {*wanted, *(["stepper_config"] if option_names else [])}
     present = {name for name in arrays if not name.startswith(FOLDER)}
@@ -197,8 +198,10 @@ def state_from(
     config = tuple(meta.stepper_config[name] for name in option_names)
     if option_names and arrays["stepper_config"].tobytes() != np.array(config, "<f8").tobytes():
         raise _bad(path, "stepper configuration differs between metadata and array")
-    if any(not value > 0.0 for value in config):
-        raise _bad(path, "stepper configuration holds an impossible value")
+    try:
+        stepper.configure(**meta.stepper_config)
+    except ConfigError as problem:
+        raise _bad(path, f"stepper configuration holds an impossible value: {problem}") from None
     state = SessionState(
         layout,
         fresh.pins,
