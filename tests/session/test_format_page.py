@@ -12,48 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from session.format_reader import read
 from session.kit import ring, zipped
 
 import dynlib
 
 PAGE = Path(__file__).parents[2] / "docs" / "snapshot-format.md"
 FILES = sorted((Path(__file__).parent / "golden").glob("version-*/*.npz"))
-
-
-# -- a reader by the page: nothing of the library below --------------------------------------------------------------
-
-
-def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], str]:
-    """Metadata, arrays, and the digest as it is computed from them."""
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        first, *rest = archive.infolist()
-        assert first.filename == "meta.json"
-        text = archive.read(first)
-        for info in rest:
-            data = archive.read(info)
-            assert (info.compress_type, data[:10]) == (zipfile.ZIP_STORED, b"\x93NUMPY\x01\x00v\x00")
-            head = re.fullmatch(
-                r"\{'descr': '(<f8|<f4|<i8)', 'fortran_order': False, 'shape': \((\d+),\), \} +\n",
-                data[10:128].decode(),
-            )
-            assert head is not None
-            array = np.frombuffer(data[128:], head[1])
-            assert array.shape == (int(head[2]),)
-            arrays[info.filename.removesuffix(".npy")] = array
-    meta = json.loads(text)
-    assert meta["schema"] == "dynlib-snapshot"
-    assert list(arrays) == sorted(arrays) == meta["arrays"]
-    digest = hashlib.sha256(without_digest(text, meta["digest"]))
-    for name, array in arrays.items():
-        digest.update(f"\n{name} {array.dtype.str} ({len(array)},)\n".encode() + array.tobytes())
-    return meta, arrays, digest.hexdigest()
-
-
-def without_digest(text: bytes, digest: str) -> bytes:
-    entry = f'\n "digest": "{digest}"'.encode()
-    last = b"," + entry + b"\n}"
-    return text.replace(last, b"\n}") if text.endswith(last) else text.replace(entry + b",", b"")
 
 
 def state_digest(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
@@ -70,9 +35,6 @@ def state_digest(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
                         digest.update(arrays[found].tobytes())
     digest.update(arrays.get("stepper_config", np.zeros(0)).tobytes())
     return digest.hexdigest()
-
-
-# -- and what it must find -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")

@@ -734,6 +734,10 @@ FORGERIES: dict[str, tuple[Callable[[Meta, Arrays], None], str]] = {
         lambda m, a: [m["stepper_config"].update(rtol=-1.0), put("stepper_config", -1.0)(m, a)],
         "impossible value",
     ),
+    "option that retries for ever": (
+        lambda m, a: [m["stepper_config"].update(min_factor=2.0), put("stepper_config", 2.0, 3)(m, a)],
+        "impossible value: option 'min_factor' must be less than 1",
+    ),
     "config too long": (changed("stepper_config", lambda a: np.append(a, 1.0)), "configuration differs"),
 }
 
