@@ -134,6 +134,6 @@ def test_the_registry_answers() -> None:
 def test_options_that_would_retry_a_step_for_ever_are_refused(name: str) -> None:
     spec = get_stepper("rk45")
     for value in (1.0, 2.0, float("inf")):
-        with pytest.raises(ConfigError, match=f"'{name}' must be less than 1, not {value}: a rejected step must shrink"):
+        with pytest.raises(ConfigError, match=f"{name}' must be less than 1, not {value}: a rejected step must shrink"):
             spec.configure(**{name: value})
     assert 0.999 in spec.configure(**{name: 0.999})

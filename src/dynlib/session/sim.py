@@ -810,8 +810,10 @@ class Sim:
         if not verdict.ok:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
         state = state_from(path, meta, arrays, self._full.initial_state())
-        model = model_in(path, meta)
-        began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
+        began_in = self._full
+        if meta.document is not None:
+            model = model_in(path, meta)
+            began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
         moment = meta.lineage
         trail = moment.trail.after(moment)
         if meta.pins != self._full.pins:
