@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from dynlib.session.durable import Disk, make_folder, write_file
+from dynlib.session.durable import Disk, make_folder, read_file, write_file
 
 OLD, NEW = b"old content", bytes(range(256)) * 5
 
@@ -169,3 +170,22 @@ def test_a_folder_is_made_and_its_name_is_synced(tmp_path: Path) -> None:
     assert disk.calls == ["mkdir", "fsync_folder"]
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "f", disk)
+
+
+def test_reading_takes_regular_files_within_their_size(tmp_path: Path) -> None:
+    path, link = tmp_path / "a", tmp_path / "link"
+    path.write_bytes(NEW)
+    link.symlink_to(path)
+    tracemalloc.start()
+    assert read_file(path, 2**31) == NEW
+    assert tracemalloc.get_traced_memory()[1] < 2**20, "memory goes by the file, not by the limit"
+    tracemalloc.stop()
+    assert read_file(link, len(NEW), follow=True) == NEW
+    with pytest.raises(OSError, match="larger than 5 bytes"):
+        read_file(path, 5)
+    with pytest.raises(OSError, match="symbolic links"):
+        read_file(link, 2**31)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_file(other, 2**31)

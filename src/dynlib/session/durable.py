@@ -74,16 +74,19 @@ def write_all(handle: int, data: bytes | memoryview, disk: Disk = DISK) -> None:
         rest = rest[count:]
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes; links are not followed. Raises `OSError`."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
+def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """The content of a regular file of at most `limit` bytes; links are followed if asked. Raises `OSError`."""
+    handle = os.open(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW) | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
-        return file.read(limit)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(status.st_size)  # a buffer of this size is made at once, so not of `limit`
+    finally:
+        os.close(handle)
 
 
 def write_file(
