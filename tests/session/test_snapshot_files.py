@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -53,7 +54,7 @@ from dynlib import (
     UnknownNameError,
     inspect_snapshot,
 )
-from dynlib.session import durable, snapshot_file
+from dynlib.session import archive, durable, snapshot_file
 from dynlib.session import full_model as full_model_module
 from dynlib.session.snapshot_file import write_snapshot
 from dynlib.session.stored_results import StorePosition
@@ -938,8 +939,8 @@ BYTES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "meta not utf-8": (lambda m: zipped({**m, "meta.json": b"\xff\xfe{}"}), "not strict JSON"),
     "meta a list": (lambda m: zipped({**m, "meta.json": b"[]"}), "not an object"),
     "meta null": (lambda m: zipped({**m, "meta.json": b"null"}), "not an object"),
-    "meta nested": (lambda m: zipped({**m, "meta.json": b"[" * 200_000}), "nested too deeply"),
-    "meta nested objects": (lambda m: zipped({**m, "meta.json": b'{"a":' * 200_000 + b"1" + b"}" * 200_000}), "JSON"),
+    "meta nested": (lambda m: zipped({**m, "meta.json": b"[" * 200_000}), "more than 40 levels"),
+    "meta nested objects": (lambda m: zipped({**m, "meta.json": b'{"a":' * 99 + b"1" + b"}" * 99}), "more than 40"),
     "meta huge": (lambda m: zipped({**m, "meta.json": b" " * (65 * 2**20) + b"{}"}), "meta.json is too large"),
     "meta huge integer": (lambda m: zipped({**m, "meta.json": b'{"t": ' + b"9" * 100_000 + b"}"}), "not strict JSON"),
     "NaN in meta": (lambda m: zipped({**m, "meta.json": _t(m, b"NaN")}), "NaN is not JSON"),
@@ -953,6 +954,9 @@ BYTES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "record array": (lambda m: zipped({**m, "y.npy": npy(np.zeros(5, "<f4,<f4"))}), "unexpected type, shape"),
     "huge shape": (lambda m: _y(m, "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,)}"), "length"),
     "shape beyond int64": (lambda m: _y(m, f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**70},)}}"), "'y"),
+    "shape with a zero in front": (lambda m: _y(m, _shape("05")), "not a plain array"),
+    "header with other filling": (lambda m: _y(m, _shape("5")[:-1] + "\t"), "not a plain array"),
+    "header of another length": (lambda m: _y(m, _shape("5") + " " * 64), "not a plain array"),
     "negative shape": (lambda m: _y(m, "{'descr': '<f8', 'fortran_order': False, 'shape': (-5,)}"), "length"),
     "many dimensions": (lambda m: _y(m, "{'descr': '<f8', 'fortran_order': False, 'shape': (1,1,1,1,5)}"), "shape"),
     "shape no tuple": (lambda m: _y(m, "{'descr': '<f8', 'fortran_order': False, 'shape': 5}"), "plain array"),
@@ -993,6 +997,10 @@ def _t(members: dict[str, bytes], value: bytes) -> bytes:
     return members["meta.json"].replace(b'"t": 2.07', b'"t": ' + value)
 
 
+def _shape(text: str) -> str:
+    return f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({text},), }}".ljust(116)
+
+
 def _descr(text: str) -> str:
     return f"{{'descr': {text}, 'fortran_order': False, 'shape': (5,)}}"
 
@@ -1031,6 +1039,43 @@ def test_reading_never_allocates_much_more_than_the_file(taken_apart: tuple[Sim,
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 8 * len(data) + 2**20, case
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"a": "' + b'\\"' * 2**21, b"[" + b"[],{}," * 2**20 + b"1]", b'{"a": ' + b"9" * 2**22 + b"}", b"\\" * 2**22],
+    ids=["a text without end", "very many values", "a very long number", "backslashes"],
+)
+def test_hostile_json_takes_time_and_memory_by_its_length_only(path: Path, text: bytes) -> None:
+    path.write_bytes(zipped({"meta.json": text}))
+    with deadline(10.0):
+        tracemalloc.start()
+        with pytest.raises(SnapshotFileError):
+            inspect_snapshot(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(text)
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_META", 2000, "metadata (model, lineage, segments) take more than"),
+        ("MAX_VALUES", 20, "more than 40 levels or 20 values"),
+        ("MAX_DEPTH", 3, "more than 3 levels"),
+        ("MAX_FILE", 5000, "in 23 members, more than a file may have"),
+        ("MAX_MEMBERS", 20, "in 23 members, more than a file may have"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, reason: str
+) -> None:
+    sim = used()
+    sim.export_snapshot(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(archive, limit, value)
+    with unchanged(sim), pytest.raises(SnapshotError, match=re.escape(reason)):
+        sim.export_snapshot(path)
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:

@@ -1,9 +1,7 @@
-"""Snapshot files: one canonical `.npz` without pickle, written atomically and durably, read with suspicion.
+"""Snapshot files: what is in one, how a state goes into it and comes out, and everything that may not fit.
 
-A file stands for itself: it carries the model as a document and the lineage of the state. It is a zip of uncompressed
-members: `meta.json` (strict JSON), `y.npy`, `params.npy`, `stepper_config.npy` where
-the stepper has options, `workspace/runtime/<name>.npy` and `workspace/stepper/<name>.npy`. Equal states give equal
-bytes. `digest` in the metadata covers the metadata and the name, dtype, shape and content of every array.
+A file stands for itself: it carries the model as a document and the lineage of the state. The format is described in
+`docs/snapshot-format.md`; its bytes are made and read in `archive.py`, earlier versions in `migrations.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from dynlib.errors import ConfigError, ModelError, SnapshotError, SnapshotFileEr
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.state import Array, SessionPins, SessionState
 from dynlib.session.archive import MAX_FILE, pack, unpack
-from dynlib.session.durable import DISK, Disk, write_file
+from dynlib.session.durable import DISK, Disk, read_file, write_file
 from dynlib.session.environment import environment
 from dynlib.session.lineage import Ancestor, digest_of, lineage_from_json, lineage_json
 from dynlib.session.migrations import VERSIONS, migrated
@@ -271,12 +269,7 @@ def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[st
     """Metadata and arrays of a whole, undamaged snapshot file. Raises `SnapshotFileError`."""
     path = Path(source)
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise _bad(path, "it is not a regular file")
-        if size > MAX_FILE:
-            raise _bad(path, f"it is larger than {MAX_FILE // 2**30} GiB")
-        data = path.read_bytes()
+        data = read_file(path, MAX_FILE, follow=True)
     except FileNotFoundError:
         raise SnapshotFileError(f"there is no file {path}") from None
     except OSError as problem:
