@@ -11,6 +11,7 @@ import argparse
 import copy
 import hashlib
 import io
+import itertools
 import json
 import math
 import random
@@ -153,6 +154,23 @@ def cuts(sound: Sound) -> Iterator[Input]:
         yield Input("every length", sound, sound.data[:k])
 
 
+KINDS = (None, True, 1, -1, 10**400, 0.5, "x", [], {})
+
+
+def kinds(sound: Sound) -> Iterator[Input]:
+    """Every value of the metadata by one of every kind, and every key gone; with a digest that is right."""
+    count = sum(1 for _ in spots(sound.meta))
+    for number in range(count):
+        for value in (*KINDS, "gone"):
+            meta, arrays = sound.copy()
+            where, key = next(itertools.islice(spots(meta), number, None))
+            if value == "gone":
+                del where[key]
+            else:
+                where[key] = value
+            yield Input("every kind", sound, forged(meta, arrays), signed=True)
+
+
 Make = Callable[[random.Random, Sound], Input]
 MAKERS: list[Make] = []
 
@@ -170,11 +188,13 @@ def random_input(seed: int, index: int) -> Input:
 
 
 def inputs(seed: int, count: int) -> Iterator[Input]:
-    """All flips and cuts of a small file if there is room for them, and after them made-up files."""
-    small = smallest()
-    whole = [*flips(small), *cuts(small)] if count > 16 * len(small.data) else []
-    yield from whole
-    for index in range(count - len(whole)):
+    """All damage to a small file if there is room for it, and after it made-up files."""
+    small, done = smallest(), 0
+    if count > 16 * len(small.data):
+        for given in itertools.chain(flips(small), cuts(small), kinds(small)):
+            yield given
+            done += 1
+    for index in range(count - done):
         yield random_input(seed, index)
 
 

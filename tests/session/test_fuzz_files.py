@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz.snapshots import MAKERS, Bench, Broken, Input, Sound, cuts, flips, random_input, run, smallest, sound_files
+from fuzz.snapshots import (
+    MAKERS,
+    Bench,
+    Broken,
+    Input,
+    Sound,
+    cuts,
+    flips,
+    kinds,
+    random_input,
+    run,
+    smallest,
+    sound_files,
+    spots,
+)
 from session.kit import forged
 
 from dynlib.session.archive import unpack
 
-INPUTS = 1500
+INPUTS = 800
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +50,16 @@ def test_no_damage_of_a_small_file_goes_unseen(small: Sound, damage: object) -> 
             unpack(given.data, lambda content: None)
         count += 1
     assert count == len(small.data) * (8 if damage is flips else 1)
+
+
+def test_every_value_of_every_kind(small: Sound, tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    count = 0
+    for given in kinds(small):
+        bench.judge(given)
+        count += 1
+    assert count == 10 * sum(1 for _ in spots(small.meta)) > 900
+    assert bench.found["every kind", "refused"] > count / 2
 
 
 def test_made_up_files(tmp_path: Path) -> None:
