@@ -9,8 +9,8 @@ from dynlib.version import VERSION as __version__
 
 _PUBLIC = {
     "dynlib.errors": (
-        "ConcurrentUseError ConfigError DynlibError ExpressionError ModelError NumericsWarning PinMismatchError "
-        "ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError UnknownNameError"
+        "CacheWarning ConcurrentUseError ConfigError DynlibError ExpressionError ModelError NumericsWarning "
+        "PinMismatchError ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError UnknownNameError"
     ),
     "dynlib.session.full_model": "FullModel build",
     "dynlib.session.open_run": "StoredRun open_run",
@@ -33,6 +33,7 @@ __all__ = [*sorted(_HOME), "__version__"]
 
 if TYPE_CHECKING:
     from dynlib.errors import (
+        CacheWarning,
         ConcurrentUseError,
         ConfigError,
         DynlibError,

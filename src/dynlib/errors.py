@@ -102,6 +102,10 @@ class ConcurrentUseError(DynlibError):
     """A session that is used while it is busy: by another thread, or from within its own run."""
 
 
+class CacheWarning(UserWarning):
+    """The kernel cache cannot be used as it is; nothing is lost but the time to compile again."""
+
+
 class NumericsWarning(UserWarning):
     """A run ended early because of its numerics; what was computed before is kept."""
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from dynlib.compile import elementary
-from dynlib.compile.cache import load_module
+from dynlib.compile.cache import Store, cache_folder, load_module
 from dynlib.compile.layout import Layout, layout_of
 from dynlib.compile.skeleton import kernel_source
 from dynlib.errors import ConfigError
@@ -20,6 +20,8 @@ from dynlib.spec.observer import BoundObserver
 from dynlib.steppers.registry import StepperSpec
 
 MATH_MODES = ("strict", "contract")
+_MEANING = ("elementary.py", "numba_backend.py")
+"""Beside the source, what the compiled code is made of."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Kernel:
 
     @property
     def path(self) -> Path:
-        """The file of the generated module."""
+        """The file of the generated module; missing only where nothing can be written."""
         return Path(str(self.module.__file__))
 
     @property
@@ -77,11 +79,12 @@ def build_kernel(
 
 @lru_cache(maxsize=256)
 def _module(source: str, jit: bool, math: str) -> ModuleType:
-    meaning = Path(str(elementary.__file__)).read_bytes()
+    meaning = b"".join(Path(str(elementary.__file__)).with_name(file).read_bytes() for file in _MEANING)
     digest = hashlib.sha256(source.encode() + meaning + math.encode()).hexdigest()[:24]
-    module = load_module(source, f"kernel_{digest}", jit)
+    store = Store(cache_folder())
+    module = load_module(source, f"kernel_{digest}", jit, store)
     if jit:
         from dynlib.compile.numba_backend import compile_module  # heavy: only when something is compiled
 
-        compile_module(module, contract=math == "contract")
+        compile_module(module, source, contract=math == "contract", store=store)
     return module

@@ -5,8 +5,11 @@ Imported only when something is to be compiled.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
+import pickle
+import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,9 +17,12 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
 from numba.extending import overload, register_jitable
 
 from dynlib.compile import elementary
+from dynlib.compile.cache import Store, sealed, unsealed
 from dynlib.spec.expressions import C_FUNCTIONS
 
 
@@ -53,15 +59,50 @@ for _function in elementary.PLAIN:
     register_jitable(_function)
 
 
-def compile_module(module: ModuleType, *, contract: bool) -> None:
+class _KernelCache:
+    """What a dispatcher of Numba asks for compiled code and gives it to: one entry of a store for each signature.
+
+    Numba's cache saves the same things (`CompileResult` reduced and rebuilt), without a digest; see `cache`.
+    """
+
+    def __init__(self, store: Store, name: str, source: str) -> None:
+        self._store, self._name, self._source = store, name, source
+
+    @property
+    def cache_path(self) -> str:
+        """The folder, for `dispatcher.stats`."""
+        return str(self._store.path(""))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for a signature; None if there is none that is whole."""
+        target_context.refresh()
+        entry, key = self._entry_and_key(sig, target_context.codegen())
+        payload = unsealed(key, self._store.read(entry))
+        return None if payload is None else CompileResult._rebuild(target_context, *pickle.loads(payload))
+
+    def save_overload(self, sig: Any, result: Any) -> None:
+        """Keep a compiled function, unless it holds addresses of this process."""
+        if result.lifted or result.library.has_dynamic_globals:
+            return
+        entry, key = self._entry_and_key(sig, result.codegen)
+        self._store.write(entry, sealed(key, dumps(result._reduce())))
+
+    def _entry_and_key(self, sig: Any, codegen: Any) -> tuple[str, str]:
+        makers = (numba.__version__, sys.implementation.cache_tag, codegen.magic_tuple())
+        key = repr((self._name, self._source, makers, repr(sig)))
+        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin", key
+
+
+def compile_module(module: ModuleType, source: str, *, contract: bool, store: Store) -> None:
     """Replace every function of a generated module by its compiled form.
 
-    Strict IEEE arithmetic: no reordering, no fused operations unless `contract`. The kernel is cached on disk next
-    to the module's file.
+    Strict IEEE arithmetic: no reordering, no fused operations unless `contract`. The compiled kernel, with all that it
+    calls, is kept in the store.
     """
     fast: Any = {"contract"} if contract else False
     for name, value in list(vars(module).items()):
         if inspect.isfunction(value) and value.__module__ == module.__name__:
             function: FunctionType = value
-            jit = numba.njit(error_model="numpy", fastmath=fast, nogil=True, cache=name == "kernel", boundscheck=False)
+            jit = numba.njit(error_model="numpy", fastmath=fast, nogil=True, boundscheck=False)
             setattr(module, name, jit(function))
+    module.kernel._cache = _KernelCache(store, module.__name__, source)
