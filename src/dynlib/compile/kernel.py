@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,7 @@ from dynlib.steppers.registry import StepperSpec
 MATH_MODES = ("strict", "contract")
 _MEANING = ("elementary.py", "numba_backend.py")
 """Beside the source, what the compiled code is made of."""
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,13 @@ def build_kernel(
     return Kernel(source, layout, _module(source, jit, math), jit, math)
 
 
-@lru_cache(maxsize=256)
 def _module(source: str, jit: bool, math: str) -> ModuleType:
+    with _LOADING:  # one module for each source, also if several threads ask at once
+        return _loaded(source, jit, math)
+
+
+@lru_cache(maxsize=256)
+def _loaded(source: str, jit: bool, math: str) -> ModuleType:
     meaning = b"".join(Path(str(elementary.__file__)).with_name(file).read_bytes() for file in _MEANING)
     digest = hashlib.sha256(source.encode() + meaning + math.encode()).hexdigest()[:24]
     store = Store(cache_folder())
