@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,20 @@ import numpy as np
 import pytest
 
 import dynlib
-from dynlib import Model, Sim, build, load_model, map_model, ode_model
-from dynlib.spec.expressions import FUNCTIONS
+from dynlib import (
+    Model,
+    Observer,
+    Sim,
+    Status,
+    build,
+    get_stepper,
+    list_steppers,
+    load_model,
+    map_model,
+    ode_model,
+    sde_model,
+)
+from dynlib.spec.expressions import FUNCTIONS, is_reserved
 
 GOLDEN = Path(__file__).with_name("golden")
 RANGE = {
@@ -78,35 +91,54 @@ def test_powers_and_other_operations_give_the_same_bits(dtype: str) -> None:
     same_bits(OTHERS, -5.0, 5.0, dtype)
 
 
-def test_any_name_may_be_used() -> None:
-    """States and parameters named like variables of the kernel, Python words or functions."""
-    names = [
-        "t_out",
-        "n",
-        "h",
-        "dt",
-        "k1",
-        "y",
-        "p",
-        "status",
-        "lambda",
-        "k1_x",
-        "new_x",
-        "x",
-        "None_",
-        "counts",
-        "acc1_",
-    ]
-    equations = {name: f"-{names[k - 1]}" for k, name in enumerate(names)}
-    states = {name: float(k + 1) for k, name in enumerate(names)}
-    for stepper in ("rk4", "rk45"):
-        sim = Sim(build(ode_model("names", states=states, equations=equations), stepper=stepper, dt=0.1, jit=False))
-        sim.run(T=1.0)
-        plain = {f"s{k}": float(k + 1) for k in range(len(names))}
-        other = {f"s{k}": f"-s{(k - 1) % len(names)}" for k in range(len(names))}
-        same = Sim(build(ode_model("plain", states=plain, equations=other), stepper=stepper, dt=0.1, jit=False))
-        same.run(T=1.0)
-        assert np.array_equal(sim.state_vector(), same.state_vector())
+def named(kind: str, names: list[str], array: bool) -> tuple[Model, list[Observer]]:
+    """A model with a bit of everything whose scalar states have these names."""
+    terms = [f"-0.3*{x} + 0.1*{names[k - 1]}*{x} + 0.01*sum({x}*jj for jj in range(2))" for k, x in enumerate(names)]
+    terms[0] += f" + 0.1*lag_{names[0]}(2) + 0.01*ff(2)" + (" + 0.1*randn()" if kind == "map" else "")
+    tables: dict[str, Any] = {
+        "states": {name: 0.3 + 0.01 * k for k, name in enumerate(names)} | ({"uu[2]": 0.1} if array else {}),
+        "params": {"qq": 0.5},
+        "equations": dict(zip(names, terms, strict=True)) | ({"uu[ii]": "-uu[ii]"} if array else {}),
+        "aux": {"au": f"qq*{names[0]}"},
+        "functions": {"ff": {"args": ["zz"], "expr": f"zz*{names[-1]}"}},
+        "events": {
+            "ev": {"phase": "both", "cond": f"cross_down({names[0]}, 0.25)", "action": "qq = qq + au", "log": ["au"]}
+        },
+        "sim": {"stop": f"{names[0]} > 100"},
+    }
+    if kind == "sde":
+        tables["noise"] = {names[0]: f"0.1*{names[-1]}"}
+    make = {"ode": ode_model, "map": map_model, "sde": sde_model}[kind]
+    path = Observer("ob", {"mm": 0.0}, {"tt": f"{names[0]} - before_{names[0]}", "mm": "mm + tt*au + ff(2)"})
+    return make("m", **tables), [path]
+
+
+def ran(stepper: str, names: list[str], array: bool) -> tuple[str, list[bytes]]:
+    spec = get_stepper(stepper)
+    model, observers = named(spec.kinds[0], names, array)
+    dt = None if spec.adaptive or "map" in spec.kinds else 0.1
+    sim = dynlib.setup(model, stepper=stepper, dt=dt, jit=False, observers=observers)
+    sim.run(T=4.03, record_dt=0.37)
+    raw, state = sim.raw_results(), sim.state
+    parts = [raw.t, raw.data, raw.log.values, state.times, state.reals, state.counts]
+    return sim.full_model.kernel.source, [part.tobytes() for part in parts]
+
+
+@pytest.mark.parametrize("array", [False, True], ids=["scalars", "arrays"])
+@pytest.mark.parametrize("stepper", list_steppers())
+def test_any_name_may_be_used(stepper: str, array: bool) -> None:
+    """Every word of the generated text, and Python's own, may be the name of a state and changes nothing."""
+    size = 25
+    plain = [f"ss{k}" for k in range(size)]
+    source, _ = ran(stepper, plain, array)
+    own = {*plain, "uu", "qq", "au", "zz", "jj", "ii", "mm", "tt"}
+    words = {"lambda", "None_", "x", "y", "p", "new_x", "k1_x"} | {s.name for s in Status}
+    words |= set(re.findall(r"\b[A-Za-z]\w*", source))
+    usable = sorted(w for w in words - own if not is_reserved(w))
+    expected = ran(stepper, plain, array)[1]
+    for k in range(0, len(usable), size):
+        chosen = [*usable[k : k + size], *plain][:size]
+        assert ran(stepper, chosen, array)[1] == expected, chosen
 
 
 KURAMOTO = """inline:

@@ -176,6 +176,19 @@ def test_the_seed_decides() -> None:
         sim.run(T=4.0, resume=True, seed=5)
 
 
+def test_the_noise_of_an_array_has_a_loop_index_of_its_own() -> None:
+    """Drift and noise need not name their elements alike."""
+    ends = []
+    for index in ("i", "k"):
+        model = dynlib.sde_model(
+            "m", states={"u[3]": 1.0}, equations={"u[i]": "-u[i]"}, noise={f"u[{index}]": f"0.1*u[{index}]*{index}"}
+        )
+        sim = dynlib.setup(model, dt=0.1, jit=False)
+        sim.run(N=5)
+        ends.append(sim.state_vector().tolist())
+    assert ends[0] == ends[1]
+
+
 def test_forks_choose_their_numbers() -> None:
     sim = ou()
     sim.run(T=1.0, seed=3)

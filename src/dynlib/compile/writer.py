@@ -26,6 +26,7 @@ from dynlib.spec.expressions import (
     walk,
 )
 from dynlib.spec.model import Model, spans, walk_through
+from dynlib.status import Status
 
 KERNEL_NAMES = frozenset(
     [
@@ -51,6 +52,9 @@ KERNEL_NAMES = frozenset(
         "recording",
         "cursor",
         "last",
+        "last_t",
+        "record_t0",
+        "record_dt",
         "select",
         "rec_t",
         "rec_n",
@@ -122,10 +126,11 @@ KERNEL_NAMES = frozenset(
         "seed",
         "stream",
         "root",
+        *(status.name for status in Status),
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial)_?\d*(?:_|$)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial|acc\d)_?\d*(?:_|$)"
 )
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
@@ -137,13 +142,17 @@ _RENAMED = {"min": "smaller", "max": "larger", "round": "rint"}
 ARRAY_NAMES = frozenset({"y", "p"})
 
 
-def code_names(model: Model, scalar: bool) -> dict[str, str]:
-    """The name in generated code of everything the model names; equal to the model's own unless that is taken."""
+def code_names(model: Model, scalar: bool, more: Iterable[Node] = ()) -> dict[str, str]:
+    """The name in generated code of everything the model names; equal to the model's own unless that is taken.
+
+    `more` are expressions beside those of the model; their loop indices get names too.
+    """
     taken = KERNEL_NAMES | NAMES | (frozenset() if scalar else ARRAY_NAMES)
     names: dict[str, str] = {}
     used: set[str] = set()
-    loops = {part.var for root in model.roots() for part in walk_through(model, root) if isinstance(part, Reduce)}
-    loops |= {e.loop.var for e in model.equations if e.loop is not None}
+    loops = {part.var for root in (*model.roots(), *more) for part in walk(root) if isinstance(part, Reduce)}
+    systems = (model.equations, *model.noise)
+    loops |= {e.loop.var for system in systems for e in system if e.loop is not None}
     given = [q.name for q in (*model.states, *model.params)] + [a.name for a in model.aux]
     arguments = sorted({arg for f in model.functions for arg in f.args})
     for name in [*given, *sorted(loops), *arguments]:
