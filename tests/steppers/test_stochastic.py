@@ -219,6 +219,48 @@ def test_a_random_map_draws_for_every_call_and_element() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stepper", "noise", "increments"),
+    [
+        ("euler_maruyama", {"x": "1"}, 2),
+        ("sri", {"x": "1"}, 4),
+        ("euler_maruyama", {"x": ["1", "1", "1"], "y": ["0", "0", "0"]}, 3),
+    ],
+)
+def test_events_have_random_numbers_of_their_own(stepper: str, noise: dict[str, Any], increments: int) -> None:
+    """Not those of the Wiener increments, nor those of the other phase at the same step count."""
+    model = dynlib.sde_model(
+        "m", states={"x": 0.0, "y": 0.0}, equations={"x": "0", "y": "0"}, noise=noise,
+        events={"e": {"phase": "both", "cond": "true", "action": "y = randn()", "log": ["y"]}},
+    )  # fmt: skip
+    sim = dynlib.setup(model, dt=1.0, jit=False, stepper=stepper)
+    sim.run(N=50, seed=2)
+    drawn = sim.results().event("e")["y"][1:].tolist()  # a log holds what was before the action
+    assert len(set(drawn)) == 99
+    assert not set(drawn) & {float(randn(2, 0, n, k)) for n in range(51) for k in range(increments)}
+
+
+def test_the_order_of_equations_changes_no_random_number() -> None:
+    """Models of one structure hash draw alike."""
+    lines = ["u[0] = randn() + randn()", "u[i] = randn() for i in range(1, 3)", "x = rand()"]
+    found = []
+    for order in (lines, lines[::-1]):
+        model = dynlib.map_model("m", states={"u[3]": 0.0, "x": 0.0}, equations="\n".join(order))
+        sim = dynlib.setup(model, jit=False)
+        sim.run(N=3)
+        found.append((model.structure_hash, sim.state_vector().tolist()))
+    assert found[0] == found[1]
+
+
+def test_a_call_draws_once() -> None:
+    """Also where its value is needed twice."""
+    model = dynlib.map_model("m", states={"x": 0.0, "y": 0.0}, equations={"x": "sign(randn())", "y": "randn()**2"})
+    sim = dynlib.setup(model, jit=False)
+    sim.run(N=200)
+    assert set(sim.results()["x"][1:]) == {-1.0, 1.0}
+    assert sim.results()["y"].min() == 0.0 < sim.results()["y"][1:].min()
+
+
+@pytest.mark.parametrize(
     ("tables", "message"),
     [
         ({"equations": {"x": "randn()"}}, r"randn\(\) may stand only in the equations of a map"),

@@ -158,7 +158,7 @@ def _stochastic(model: Model, stepper: StepperSpec, scheme: Stochastic, form: Fo
     elif scheme.name == "sri":
         number = form.number
         lines += form.each(
-            f"{{dz}} = root * {draw.format(f'{n} + #')}",
+            f"{{dz}} = root * {draw.format(f'{n} + #')}",  # the second of WIENER_SITES
             f"{{iz}} = {half} * ({{dw}} + {{dz}} / {number(3**0.5)})",  # I(1,0) / h
             f"{{mid}} = {{base}} + {number(0.75)} * h * {{k1}} + {number(1.5)} * {{g1}} * {{iz}}",
         )

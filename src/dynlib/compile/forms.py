@@ -8,11 +8,13 @@ from functools import cached_property
 
 from dynlib.compile.layout import Layout
 from dynlib.compile.writer import Needs, Writer, literal, needs_of
-from dynlib.spec.expressions import Name
+from dynlib.spec.expressions import Name, is_random, walk
 from dynlib.spec.model import Equation, Function, Model, spans
 
 SCALAR_LIMIT = 40
 """Most scalar states that are written out by name; above, and with array states, code uses arrays."""
+WIENER_SITES = 2
+"""Random numbers that a method for diagonal noise draws for each state in a step, at most."""
 _VECTOR = re.compile(r"\{(\w+)\}")
 
 
@@ -30,7 +32,13 @@ class Form:
     scalar: bool
     kept: dict[str, str]
     scratch: list[str] = field(default_factory=list)
-    sites: list[int] = field(default_factory=lambda: [0])  # calls of random functions written so far
+    sites: list[int] = field(default_factory=list)  # the next call of a random function in an event
+
+    def __post_init__(self) -> None:
+        """The numbers of events come after those of the equations, or of the increments of Wiener processes."""
+        calls = [sum(is_random(part) for part in walk(e.expr)) for e in self.model.equations]
+        shared = -(-self.model.noise_shared // self.model.n_states)
+        self.sites = [max(WIENER_SITES if self.model.noise else 0, shared, *calls)]
 
     def writer(self, lines: list[str], indent: str) -> Writer:
         """A writer for expressions at this place."""
@@ -242,6 +250,7 @@ class Form:
         return [head, f'    """{what}"""', *body, "", ""]
 
     def _equation(self, equation: Equation, writer: Writer) -> None:
+        writer.sites = [0]  # counted in each equation, whatever their order
         if self.scalar:
             writer.slot = str([q.name for q in self.model.states].index(equation.target))
             text = writer.value(equation.expr)

@@ -229,7 +229,7 @@ class Writer:
     args: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counter: int = 0
-    sites: list[int] = field(default_factory=lambda: [0])
+    sites: list[int] = field(default_factory=lambda: [0])  # the next call of a random function
     slot: str = "0"  # of the component being computed: each has random numbers of its own
 
     def __post_init__(self) -> None:
@@ -428,9 +428,8 @@ class Writer:
             case "heaviside" | "step":
                 return self._value(Choice(Compare((">=",), (args[0], Num(0.0))), Num(1.0), Num(0.0)))
             case "sign":
-                x, zero = args[0], Num(0.0)
-                falling = Choice(Compare(("<",), (x, zero)), Unary("-", Num(1.0)), Binary("*", x, zero))
-                return self._value(Choice(Compare((">",), (x, zero)), Num(1.0), falling))
+                x, one, zero = self._simple(args[0]), self.number(1.0), self.number(0.0)
+                return f"{one} if {x} > {zero} else -{one} if {x} < {zero} else {x} * {zero}", _CHOICE
             case "relu":
                 return self._function("max", (args[0], Num(0.0)))
             case "clip":

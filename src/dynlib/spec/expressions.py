@@ -442,6 +442,11 @@ def rebuild(node: Node, change: Callable[[Node], Node]) -> Node:
     return type(node)(**values)  # type: ignore[arg-type]
 
 
+def is_random(node: Node) -> bool:
+    """Whether the node is a call of `rand` or `randn`."""
+    return isinstance(node, Call) and node.fn in RANDOM
+
+
 def is_reserved(name: str) -> bool:
     """Whether a name is a word of the language (`true` and `false` however they are spelled)."""
     return name in RESERVED or name.lower() in _TRUTH

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dynlib.spec.expressions import RANDOM, Call, Lag, Name, Node, canonical, walk
+from dynlib.spec.expressions import Call, Lag, Name, Node, canonical, is_random, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +210,7 @@ class Model:
     @cached_property
     def random(self) -> bool:
         """Whether the model draws random numbers."""
-        return bool(self.noise) or any(
-            isinstance(node, Call) and node.fn in RANDOM for root in self.roots() for node in walk(root)
-        )
+        return bool(self.noise) or any(is_random(node) for root in self.roots() for node in walk(root))
 
     @property
     def noise_kind(self) -> str:
