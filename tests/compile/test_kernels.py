@@ -307,3 +307,36 @@ def test_an_argument_hides_a_quantity_only_inside_its_function(
     assert sim.state_dict()["x"] == 0.5 + (6.5 if rhs is None else rhs(0.5))
     interpreted, compiled = both(model)
     assert interpreted == compiled
+
+
+ZEROS = [
+    "heaviside(x - 1)", "sum(1 for i in range(3) if x > 5)", "sum(1/i for i in range(2))", "f(2)", "(q - 2)",
+    "(0 if x < 5 else 1)", "hypot(0*heaviside(x), 0)", "max(heaviside(x - 1), 0)", "(x > 1)**3", "(x > 1)**-2",
+    "x*(x > 1)", "(t + 1)",
+]  # fmt: skip
+
+
+def test_a_division_by_zero_gives_infinity_in_both_modes() -> None:
+    """Also where interpreted code divides by a number of Python, which raises."""
+    model = dynlib.ode_model(
+        "zero",
+        states={"x": 0.5},
+        equations={"x": "0"},
+        aux={f"w{k}": f"-1/{divisor}" for k, divisor in enumerate(ZEROS)} | {"q": "2"},
+        functions={"f": {"args": ["z"], "expr": "1/(1/(z - 2))"}},
+    )
+    found = []
+    for jit in (False, True):
+        sim = dynlib.setup(model, stepper="euler", dt=0.5, jit=jit)
+        sim.run(t0=-2.0, T=-1.0)
+        found.append(sim.results()[[f"w{k}" for k in range(len(ZEROS))]][-1])
+    assert set(found[0]) == {-math.inf, 0.0}
+    assert found[0].tobytes() == found[1].tobytes()
+
+
+def test_the_time_zero_at_a_horizon_divides_in_both_modes() -> None:
+    model = dynlib.ode_model("zero", states={"x": 0.5}, equations={"x": "1"}, aux={"w": "1/t"})
+    for jit in (False, True):
+        sim = dynlib.setup(model, stepper="rk4", dt=0.3, jit=jit)
+        sim.run(t0=-1.0, T=0.0)
+        assert sim.results()["w"][-1] == math.inf

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dynlib.compile.elementary import NAMES
 from dynlib.spec.expressions import (
+    C_FUNCTIONS,
     Binary,
     Bool,
     Call,
@@ -242,6 +243,7 @@ class Writer:
         self.aux = {a.name: a for a in self.model.aux}
         self.functions = {f.name: f for f in self.model.functions}
         self.loops: set[str] = set()
+        self.numpy_aux: set[str] = set()
 
     def number(self, value: float) -> str:
         """A literal of the model's dtype."""
@@ -305,6 +307,8 @@ class Writer:
                     self.hoist([expr])
                     self.emit(f"{self.names[part.id]} = {self.value(expr)}")
                     self.local_aux |= {part.id}
+                    if self._is_numpy(expr):
+                        self.numpy_aux.add(part.id)
                     self.args = args
 
     # Each of the following returns the text and its binding strength.
@@ -330,6 +334,11 @@ class Writer:
                 return self._power(left, right)
             case Binary(op="%" | "//" as op, left=left, right=right):
                 return self._call("modulo" if op == "%" else "floor_divide", left, right)
+            case Binary(op="/", left=left, right=right):
+                return (
+                    f"{self._wrap(self._value(left), _PRODUCT)} / {self._divisor(right, self._value(right))}",
+                    _PRODUCT,
+                )
             case Binary(op=op, left=left, right=right):
                 level = _LEVEL[op]
                 a, b = self._value(left), self._value(right)
@@ -354,6 +363,32 @@ class Writer:
         if name in self.aux:
             return self.names[name], _ATOM
         return self.variable(name), _ATOM
+
+    def _divisor(self, node: Node, pair: tuple[str, int]) -> str:
+        """The text of a divisor. A number of Python, such as a loop index, raises where one of NumPy gives infinity."""
+        constant = not any(isinstance(part, Name | Item | Lag | Call | Reduce) for part in walk(node))
+        if self.narrow or constant or self._is_numpy(node):
+            return self._wrap(pair, _PRODUCT + 1)
+        return f"np.float64({pair[0]})"
+
+    def _is_numpy(self, node: Node) -> bool:
+        """Whether interpreted code is sure to compute this as a number of NumPy."""
+        match node:
+            case Name(id=name) if name in self.args or name in self.loops:
+                return False
+            case Name(id=name):
+                return name not in self.aux or name in self.numpy_aux
+            case Item() | Lag():
+                return True
+            case Unary(op="-", operand=operand):
+                return self._is_numpy(operand)
+            case Binary(left=left, right=right):
+                return self._is_numpy(left) or self._is_numpy(right)
+            case Choice(then=then, other=other):
+                return self._is_numpy(then) and self._is_numpy(other)
+            case Call(fn=fn, args=args):
+                return fn in C_FUNCTIONS or (fn in ("abs", "sqrt", "min", "max") and all(map(self._is_numpy, args)))
+        return False
 
     def _condition(self, node: Node) -> tuple[str, int]:
         match node:
@@ -403,7 +438,7 @@ class Writer:
                 level = _PRODUCT
             if sign > 0:
                 return text, level
-            return f"{self.number(1.0)} / {self._wrap((text, level), _PRODUCT + 1)}", _PRODUCT
+            return f"{self.number(1.0)} / {self._divisor(base, (text, level))}", _PRODUCT
         if isinstance(base, Num) and base.value > 0.0 and math.frexp(base.value)[0] == 0.5 and base.value != 1.0:
             times = math.frexp(base.value)[1] - 1  # a compiler rewrites powers of 2**n this way; both modes do
             scaled = exponent if times == 1 else Binary("*", Num(float(abs(times))), exponent)

@@ -191,7 +191,7 @@ def drive(
             ahead = 1 if flag.raised or not may_go_on or overdue else chunk
             status = Status(
                 function(
-                    times, reals, counts, config, task.horizon, n_limit, int(limit_status),
+                    times, reals, counts, config, np.float64(task.horizon), n_limit, int(limit_status),
                     int(counts[n_slot]) + ahead, mode, cursor, last, select, *samples, *events,
                 )
             )  # fmt: skip
