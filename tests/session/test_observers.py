@@ -148,6 +148,103 @@ def test_own_names_hide_those_of_the_model() -> None:
     assert sim.param_dict()["w"] == 1.5
 
 
+def counting(*observers: Observer, jit: bool = False) -> Sim:
+    """A map with x = 1, 2, 3, …"""
+    model = dynlib.map_model("m", states={"x": 0.0}, equations={"x": "x + 1"}, params={"before_k": 7.0})
+    return dynlib.setup(model, jit=jit, observers=observers)
+
+
+def test_observers_do_not_share_numbers() -> None:
+    """Names are put together from two words each, and must not come out alike."""
+    sim = counting(
+        Observer("before", {"x": 100.0}, {"x": "x + 1"}), Observer("o", {"all": 0.0}, {"all": "all + before_x"})
+    )
+    sim.run(N=4)
+    assert sim.observer("before") == {"x": 104.0}
+    assert sim.observer("o") == {"all": 0.0 + 1.0 + 2.0 + 3.0}
+    one = Observer("a", {"b_c": 0.0}, {"b_c": "b_c + 1"})
+    for other in (Observer("a_b", {"c": 0.0}, {"c": "c + 1"}), Observer("a_b", {"d": 0.0}, {"c": "7", "d": "d + c"})):
+        with pytest.raises(ConfigError, match="'a' and 'a_b' both have observer_a_b_c; rename one"):
+            counting(one, other)
+
+
+def test_a_name_means_the_model_until_the_observer_has_given_it() -> None:
+    """A line before the one that sets a name reads the model's; `before_k` is no state before the step here."""
+    sim = counting(Observer("o", {"a": 0.0, "before_z": 0.0}, {"a": "a + x", "x": "10", "before_z": "x + before_k"}))
+    sim.run(N=2)
+    assert sim.observer("o") == {"a": 3.0, "before_z": 17.0}
+
+
+def test_sums_in_observers_have_loop_indices_of_their_own() -> None:
+    model = dynlib.map_model("m", states={"u[3]": [1.0, 2.0, 4.0]}, equations={"u[i]": "2*u[i]"})
+    observers = [Observer("o", {"a": 0.0}, {"a": "sum(j*u[j] for j in range(3))"}), running_mean("u[2]")]
+    sim = dynlib.setup(model, jit=False, observers=observers)
+    sim.run(N=1)
+    assert sim.observer("o")["a"] == 20.0
+    assert sim.observer("mean_of_u_2")["mean"] == 8.0
+
+
+def test_means_and_extrema_of_expressions() -> None:
+    """An expression stands as a whole, and its names are those of the model."""
+    choice = "x if x > 2 else -x"
+    sim = counting(running_mean(choice, "m"), extrema(choice, "e"))
+    sim.run(N=4)
+    values = np.array([-1.0, -2.0, 3.0, 4.0])
+    found = sim.observer("m")
+    assert (found["mean"], found["variance"]) == pytest.approx((values.mean(), values.var()))
+    assert sim.observer("e")["least"] == -2.0
+    assert sim.observer("e")["t_least"] == 2.0
+    for make in (running_mean, extrema):
+        with pytest.raises(ConfigError, match="'count' in 'count' is a name that this observer has for itself"):
+            make("count")
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_observers_of_single_precision_models_compute_in_double(jit: bool) -> None:
+    """Literals, the time, and what is chosen between the model's numbers and the observer's own."""
+    observer = Observer(
+        "o",
+        {"third": 0.0, "span": 0.0, "most": 0.1, "called": 0.0},
+        {
+            "third": "third + 0.1",
+            "span": "span + (t - before_t)**2",
+            "most": "max(most, 0*x)*1.1 + x*0.1",
+            "called": "twice(third)/3",
+        },
+    )
+    model = dynlib.map_model(
+        "m", states={"x": 0.1}, equations={"x": "x"}, dtype="float32",
+        functions={"twice": {"args": ["z"], "expr": "2*z"}},
+    )  # fmt: skip
+    sim = dynlib.setup(model, jit=jit, observers=[observer, extrema("x")])
+    sim.run(t0=2.0**24, N=3)
+    x = float(np.float32(0.1))
+    most = 0.1
+    for _ in range(3):
+        most = most * 1.1 + x * 0.1
+    third = 0.1 + 0.1 + 0.1
+    assert sim.observer("o") == {
+        "third": third, "span": 3.0, "most": most, "called": float(2 * np.float32(third)) / 3,
+    }  # fmt: skip
+    assert sim.observer("extrema_of_x")["t_least"] == 2.0**24 + 1
+
+
+def test_numbers_that_are_not_finite_stay_with_their_observer(tmp_path: Path) -> None:
+    """They end no run, and go through a file."""
+    sim = counting(Observer("o", {"a": 0.0, "b": 0.0}, {"a": "a + log(before_x)", "b": "b + 0/before_x"}))
+    sim.run(N=3)
+    assert sim.observer("o")["a"] == -math.inf
+    assert math.isnan(sim.observer("o")["b"])
+    sim.export_snapshot(tmp_path / "a.npz")
+    other = dynlib.open_snapshot(tmp_path / "a.npz", jit=False)
+    assert other.state.same_bits(sim.state)
+    other.reset_observers()
+    other.run(N=1, resume=True)
+    assert other.observer("o") == {"a": math.log(3), "b": 0.0}
+    other.export_snapshot(tmp_path / "b.npz")
+    assert dynlib.open_snapshot(tmp_path / "b.npz", jit=False).replay().ok
+
+
 @pytest.mark.parametrize(
     ("observer", "error", "message"),
     [
@@ -164,7 +261,12 @@ def test_own_names_hide_those_of_the_model() -> None:
         (lambda: Observer("o", {"a": 0}, {"a": "cross_up(x, 1)"}), ModelError, "only in the condition of an event"),
         (lambda: Observer("o", {"a": "x"}, {"a": "a"}), ConfigError, "begins with a finite number, not 'x'"),
         (lambda: Observer("o", {"a": math.inf}, {"a": "a"}), ConfigError, "begins with a finite number"),
+        (lambda: Observer("o", {"a": 10**400}, {"a": "a"}), ConfigError, "begins with a finite number"),
         (lambda: Observer("o", {"a": 0}, ["a"]), ConfigError, "update must be a table"),
+        (lambda: Observer("o", {"a": 0}, {"a": None}), ConfigError, "'a' must be an expression in quotes, not None"),
+        (lambda: Observer("o", {"a": 0}, {"a": "a"}, {"b": []}), ConfigError, "'b' must be an expression in quotes"),
+        (lambda: Observer("o", {"a": 0}, {"a": "a"}, {"a": "2*a"}), ConfigError, "'a' is in the memory already"),
+        (lambda: Observer("o", {"a": 0}, {"a": "a + randn()"}), ModelError, "may stand only in the equations of a map"),
         (lambda: Observer("é", {}, {}), ConfigError, "must be a word"),
         (lambda: 3, ConfigError, "must be Observer values"),
     ],

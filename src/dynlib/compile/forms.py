@@ -40,9 +40,9 @@ class Form:
         shared = -(-self.model.noise_shared // self.model.n_states)
         self.sites = [max(WIENER_SITES if self.model.noise else 0, shared, *calls)]
 
-    def writer(self, lines: list[str], indent: str) -> Writer:
+    def writer(self, lines: list[str], indent: str, observing: bool = False) -> Writer:
         """A writer for expressions at this place."""
-        return Writer(self.model, self.names, self.scalar, lines, indent, sites=self.sites)
+        return Writer(self.model, self.names, self.scalar, lines, indent, sites=self.sites, observing=observing)
 
     @cached_property
     def rhs_needs(self) -> Needs:

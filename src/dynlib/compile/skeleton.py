@@ -107,7 +107,7 @@ _SLOT = re.compile(r"^( *)\{(\w+)\}\n", re.MULTILINE)
 def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers: tuple[BoundObserver, ...] = ()) -> str:
     """The text of the generated module: deterministic, readable, and all that a run executes."""
     scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
-    names = code_names(model, scalar)
+    names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
     kept = {"base": "base", "out": "y", "params": "params", **kept_vectors(stepper)}
     form = Form(model, names, layout, scalar, kept)
     used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}
@@ -227,11 +227,11 @@ class _Watch:
         self.unpack = [f"{name} = times[{slot}]" for name, slot in slots]
         self.pack = [f"times[{slot}] = {name}" for name, slot in slots]
         read = {n.id for o in observers for _, e in o.updates for n in walk(e) if isinstance(n, Name)}
-        self.before = {name: f"observer_{name}" for name in sorted(read) if name.startswith(BEFORE)}
-        writer = form.writer([], "")
+        kept = ["t", *(q.name for q in form.model.states if q.size is None)]
+        self.before = {BEFORE + name: f"observer__{BEFORE}{name}" for name in kept if BEFORE + name in read}
+        writer = form.writer([], "", observing=True)
         self.remember = [
-            f"{code} = {'t' if name == f'{BEFORE}t' else writer.variable(name.removeprefix(BEFORE))}"
-            for name, code in self.before.items()
+            f"{code} = {writer.value(Name(name.removeprefix(BEFORE)))}" for name, code in self.before.items()
         ]
 
     def update(self, used: set[str]) -> list[str]:
@@ -239,11 +239,13 @@ class _Watch:
         lines: list[str] = []
         for o in self.observers:
             lines.append(f"# observer {o.name}")
-            writer = self.form.writer(lines, "")
-            writer.args = {**self.before, **{key: o.field(key) for key in (*o.observer.memory, *o.observer.update)}}
+            writer = self.form.writer(lines, "", observing=True)
+            own = {**self.before, **{key: o.field(key) for key in o.observer.memory}}
             for key, expr in o.updates:
+                writer.args = own
                 writer.hoist([expr])
                 writer.emit(f"{o.field(key)} = np.float64({writer.value(expr)})")
+                own = {**own, key: o.field(key)}
             used |= writer.used
         return lines
 

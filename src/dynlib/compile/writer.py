@@ -232,9 +232,10 @@ class Writer:
     counter: int = 0
     sites: list[int] = field(default_factory=lambda: [0])  # the next call of a random function
     slot: str = "0"  # of the component being computed: each has random numbers of its own
+    observing: bool = False  # an observer: computes in float64, whatever the model does
 
     def __post_init__(self) -> None:
-        self.narrow = self.model.narrow
+        self.narrow = self.model.narrow and not self.observing
         self.offsets: dict[str, str] = {}
         for vector, group in (("y", self.model.states), ("p", self.model.params)):
             for q, span in spans(group):
@@ -246,8 +247,8 @@ class Writer:
         self.numpy_aux: set[str] = set()
 
     def number(self, value: float) -> str:
-        """A literal of the model's dtype."""
-        return literal(self.model, value)
+        """A literal of the dtype that is computed in."""
+        return f"F({value!r})" if self.narrow else repr(value)
 
     def emit(self, text: str) -> None:
         """Add a line at the current indentation."""
@@ -304,8 +305,10 @@ class Writer:
                 if isinstance(part, Name) and part.id in self.aux and part.id not in {*self.local_aux, *self.args}:
                     expr = self.aux[part.id].expr
                     args, self.args = self.args, {}  # an aux variable does not see the arguments of a function
+                    narrow, self.narrow = self.narrow, self.model.narrow
                     self.hoist([expr])
                     self.emit(f"{self.names[part.id]} = {self.value(expr)}")
+                    self.narrow = narrow
                     self.local_aux |= {part.id}
                     if self._is_numpy(expr):
                         self.numpy_aux.add(part.id)
@@ -325,7 +328,7 @@ class Writer:
             case Name(id=name):
                 return self._name(name)
             case Item(id=name, index=index):
-                return self.element(name, index), _ATOM
+                return self._widened(self.element(name, index)), _ATOM
             case Lag(state=state, steps=steps):
                 return lag_name(self.names, state, steps), _ATOM
             case Unary(op="-", operand=operand):
@@ -361,8 +364,12 @@ class Writer:
         if name in self.loops:
             return f"{'F' if self.narrow else 'float'}({self.names[name]})", _ATOM
         if name in self.aux:
-            return self.names[name], _ATOM
-        return self.variable(name), _ATOM
+            return self._widened(self.names[name]), _ATOM
+        return self._widened(self.variable(name)), _ATOM
+
+    def _widened(self, text: str) -> str:
+        """A value of the model in the dtype that is computed in."""
+        return f"np.float64({text})" if self.model.narrow and not self.narrow else text
 
     def _divisor(self, node: Node, pair: tuple[str, int]) -> str:
         """The text of a divisor. A number of Python, such as a loop index, raises where one of NumPy gives infinity."""
@@ -374,7 +381,9 @@ class Writer:
     def _is_numpy(self, node: Node) -> bool:
         """Whether interpreted code is sure to compute this as a number of NumPy."""
         match node:
-            case Name(id=name) if name in self.args or name in self.loops:
+            case Name(id=name) if name in self.args:
+                return self.observing  # the memory; an argument of a function may be any number
+            case Name(id=name) if name in self.loops:
                 return False
             case Name(id=name):
                 return name not in self.aux or name in self.numpy_aux
@@ -448,7 +457,9 @@ class Writer:
     def _function(self, fn: str, args: tuple[Node, ...]) -> tuple[str, int]:
         if fn in self.functions:
             own = [self.value(a) for a in args]
-            return f"fn_{fn}({', '.join([*own, *self.context([self.functions[fn].expr])])})", _ATOM
+            if self.model.narrow and not self.narrow:
+                own = [f"F({text})" for text in own]
+            return self._widened(f"fn_{fn}({', '.join([*own, *self.context([self.functions[fn].expr])])})"), _ATOM
         match fn:
             case "abs":
                 return f"abs({self.value(args[0])})", _ATOM

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,12 @@ def _is_name(word: str) -> bool:
     return word.isascii() and word.isidentifier() and word[0].isalpha()
 
 
+def _text(where: Where, key: str, value: object) -> str:
+    if not isinstance(value, str | int | float):
+        raise ConfigError(f"{where}: {key!r} must be an expression in quotes, not {value!r}")
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Observer:
     """A named set of numbers that is updated after every completed step and is part of the state.
@@ -26,7 +34,8 @@ class Observer:
     the step; a name that is not in the memory is a value for the later lines only. An expression may read states,
     parameters, aux variables, `t`, the memory, and `before_x`, `before_t`: a state and the time before the step.
     `read` maps further names to expressions of the memory alone, computed when somebody looks. Names that the model
-    has too mean what the observer says, inside the observer.
+    has too mean what the observer says, inside the observer. All numbers of an observer are float64, also in a model of
+    float32; they may become infinite or NaN, which ends no run.
     """
 
     name: str
@@ -44,15 +53,18 @@ class Observer:
             if not isinstance(table, Mapping) or any(not isinstance(key, str) for key in table):
                 raise ConfigError(f"{where}: {part} must be a table of names, not {table!r}")
         for key, start in memory.items():
-            if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) < float("inf"):
+            if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) <= sys.float_info.max:
                 raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {start!r}")
         for word in (*memory, *update, *(read or {})):
             if not _is_name(word) or is_reserved(word):
                 raise ConfigError(f"{where}: {word!r} is not a name")
         values = {key: float(value) for key, value in memory.items()}
-        texts = {key: str(text) for key, text in update.items()}
-        for key, value in (("name", name), ("memory", values), ("update", texts), ("read", dict(read or {}))):
+        texts, reads = ({key: _text(where, key, text) for key, text in part.items()} for part in (update, read or {}))
+        for key, value in (("name", name), ("memory", values), ("update", texts), ("read", reads)):
             object.__setattr__(self, key, value)
+        for key in reads:
+            if key in values:
+                raise ConfigError(f"{where}: {key!r} is in the memory already; read it under another name")
         unchanged = [key for key in values if key not in texts]
         if unchanged:
             raise ConfigError(f"{where}: nothing updates {unchanged[0]!r}")
@@ -107,6 +119,14 @@ def bind(observers: Iterable[Observer], model: Model) -> tuple[BoundObserver, ..
         if observer.name in found:
             raise ConfigError(f"there are two observers named {observer.name!r}")
         found[observer.name] = _bind(observer, model)
+    owners: dict[str, str] = {}
+    for each in found.values():
+        for key in {**each.observer.memory, **each.observer.update}:
+            other = owners.setdefault(each.field(key), each.name)
+            if other != each.name:
+                raise ConfigError(
+                    f"observers {other!r} and {each.name!r} both have {each.field(key)}; rename one of them"
+                )
     return tuple(found.values())
 
 
@@ -139,30 +159,52 @@ def _bind(observer: Observer, model: Model) -> BoundObserver:
 
 
 def running_mean(variable: str, name: str | None = None) -> Observer:
-    """Count, mean and variance of a variable over the steps (Welford 1962)."""
-    return Observer(
-        name or f"mean_of_{variable}",
+    """Count, mean and variance of a variable, or an expression, over the steps (Welford 1962)."""
+    x = f"({variable})"
+    return _of_variable(
+        variable,
+        name or f"mean_of_{_word(variable)}",
         {"count": 0.0, "mean": 0.0, "m2": 0.0},
         {
             "count": "count + 1",
-            "delta": f"{variable} - mean",
+            "delta": f"{x} - mean",
             "mean": "mean + delta/count",
-            "m2": f"m2 + delta*({variable} - mean)",
+            "m2": f"m2 + delta*({x} - mean)",
         },
         {"variance": "m2/count", "deviation": "sqrt(m2/count)"},
     )
 
 
 def extrema(variable: str, name: str | None = None) -> Observer:
-    """The least and greatest value of a variable at a step, and their times."""
-    return Observer(
-        name or f"extrema_of_{variable}",
+    """The least and greatest value of a variable, or an expression, at a step, and their times."""
+    x = f"({variable})"
+    return _of_variable(
+        variable,
+        name or f"extrema_of_{_word(variable)}",
         {"count": 0.0, "least": 0.0, "greatest": 0.0, "t_least": 0.0, "t_greatest": 0.0},
         {
-            "t_least": f"t if count == 0 or {variable} < least else t_least",
-            "t_greatest": f"t if count == 0 or {variable} > greatest else t_greatest",
-            "least": f"{variable} if count == 0 or {variable} < least else least",
-            "greatest": f"{variable} if count == 0 or {variable} > greatest else greatest",
+            "t_least": f"t if count == 0 or {x} < least else t_least",
+            "t_greatest": f"t if count == 0 or {x} > greatest else t_greatest",
+            "least": f"{x} if count == 0 or {x} < least else least",
+            "greatest": f"{x} if count == 0 or {x} > greatest else greatest",
             "count": "count + 1",
         },
+        {},
     )
+
+
+def _word(variable: str) -> str:
+    """`u[3]` as part of a name."""
+    return re.sub(r"\W+", "_", variable).strip("_")
+
+
+def _of_variable(
+    variable: str, name: str, memory: Mapping[str, float], update: Mapping[str, str], read: Mapping[str, str]
+) -> Observer:
+    """An observer of one variable. Raises `ConfigError` where its own names would hide those in the variable."""
+    if hidden := sorted({*memory, *update} & set(re.findall(r"\w+", variable))):
+        raise ConfigError(
+            f"observer {name}: {hidden[0]!r} in {variable!r} is a name that this observer has for itself; "
+            "write an Observer with other names"
+        )
+    return Observer(name, memory, update, read)
