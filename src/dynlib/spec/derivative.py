@@ -57,9 +57,8 @@ def derivative(node: Node, name: str, model: Model) -> Node:
             return _call(node, fn, args, name, model)
     if not any(isinstance(part, Name) and part.id == name for part in walk(node)):
         return ZERO
-    raise ModelError(
-        f"{type(node).__name__.lower()} has no derivative here; give [equations.jacobian]", Where(model.name)
-    )
+    what = repr(node.op) if isinstance(node, Binary) else type(node).__name__.lower()
+    raise ModelError(f"{what} has no derivative here; give [equations.jacobian]", Where(model.name))
 
 
 def _power(left: Node, right: Node, dl: Node, dr: Node) -> Node:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dynlib.errors import ModelError, Where
 from dynlib.spec.derivative import ZERO, jacobian_of, plus, substituted, times
-from dynlib.spec.expressions import Name, Node, spell, walk
+from dynlib.spec.expressions import (
+    MAX_NODES,
+    MAX_TREE,
+    Call,
+    Item,
+    Name,
+    Node,
+    Reduce,
+    is_random,
+    rebuild,
+    spell,
+    walk,
+)
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BEFORE, Observer
+
+_OWN = re.compile(r"(?:tangent|w|mid|[a-d]|[pqr])\d+|h|t_mid|size|total|span|exponent")
 
 
 def largest_lyapunov(model: Model, name: str = "lyapunov") -> Observer:
@@ -18,57 +34,113 @@ def largest_lyapunov(model: Model, name: str = "lyapunov") -> Observer:
     of its growth are summed (Benettin et al., Meccanica 15, 1980). For a map this is exact. For an ODE the vector is
     advanced by the classical Runge–Kutta method with the Jacobian at both ends of the step and at the middle of the
     cubic through them, so its error is of order four in the step size. The Jacobian is the model's own, or derived.
-    Raises `ModelError` where there is none: array states, lags, noise, functions without a derivative.
+    Raises `ModelError` where there is none: array states, lags, noise, functions without a derivative, events that set
+    a state.
     """
     if model.noise:
         raise ModelError("the tangent vector of a stochastic system is not computed", Where(model.name))
     if model.lag_depth:
         raise ModelError("a system with lags has no finite tangent vector", Where(model.name))
+    model = _plain(model)
     states = [q.name for q in model.states]
-    jacobian = [[_plain(cell, model) for cell in row] for row in jacobian_of(model)]
+    jacobian = jacobian_of(model)
+    rhs = {e.target: e.expr for e in model.equations}
+    cells = [cell for row in jacobian for cell in row]
+    _check_jumps(model, [*rhs.values(), *cells])
+    if any(is_random(part) for cell in cells for part in walk(cell)):
+        raise ModelError("the Jacobian holds random numbers, which are not drawn a second time", Where(model.name))
     n = range(len(states))
+    o = _prefix(model)  # of all names of the observer
 
     def product(row: int, vector: str, at: Mapping[str, Node]) -> str:
         total: Node = ZERO
         for k, cell in enumerate(jacobian[row]):
-            total = plus(total, times(substituted(cell, at), Name(f"{vector}{k}")))
+            total = plus(total, times(substituted(cell, at), Name(f"{o}{vector}{k}")))
         return spell(total)
 
     before: dict[str, Node] = {x: Name(f"{BEFORE}{x}") for x in (*states, "t")}
     update: dict[str, str] = {}
     if model.kind == "map":
-        update |= {f"w{k}": product(k, "tangent", before) for k in n}
+        update |= {f"{o}w{k}": product(k, "tangent", before) for k in n}
     else:
-        rhs = {e.target: _plain(e.expr, model) for e in model.equations}
-        middle: dict[str, Node] = {"t": Name("t_mid")}
-        middle.update((x, Name(f"mid{k}")) for k, x in enumerate(states))
-        update |= {"h": f"t - {BEFORE}t", "t_mid": f"{BEFORE}t + 0.5*h"}
-        update |= {
-            f"mid{k}": f"0.5*({BEFORE}{x} + {x}) + 0.125*h*(({spell(substituted(rhs[x], before))}) - ({spell(rhs[x])}))"
-            for k, x in enumerate(states)
-        }
+        middle: dict[str, Node] = {"t": Name(f"{o}t_mid")}
+        middle.update((x, Name(f"{o}mid{k}")) for k, x in enumerate(states))
+        update |= {f"{o}h": f"t - {BEFORE}t", f"{o}t_mid": f"{BEFORE}t + 0.5*{o}h"}
+        for k, x in enumerate(states):
+            bend = f"({spell(substituted(rhs[x], before))}) - ({spell(rhs[x])})"
+            update[f"{o}mid{k}"] = f"0.5*({BEFORE}{x} + {x}) + 0.125*{o}h*({bend})"
         stages: list[tuple[str, str, Mapping[str, Node], str]] = [
             ("a", "tangent", before, ""),
-            ("b", "p", middle, "0.5*h*a"),
-            ("c", "q", middle, "0.5*h*b"),
-            ("d", "r", {}, "h*c"),
+            ("b", "p", middle, f"0.5*{o}h*{o}a"),
+            ("c", "q", middle, f"0.5*{o}h*{o}b"),
+            ("d", "r", {}, f"{o}h*{o}c"),
         ]
         for slope, vector, at, ahead in stages:
             if ahead:
-                update |= {f"{vector}{k}": f"tangent{k} + {ahead}{k}" for k in n}
-            update |= {f"{slope}{k}": product(k, vector, at) for k in n}
-        update |= {f"w{k}": f"tangent{k} + h/6*(a{k} + 2*b{k} + 2*c{k} + d{k})" for k in n}
-    update["size"] = f"sqrt({' + '.join(f'w{k}*w{k}' for k in n)})"
-    update["total"] = "total + log(size)"
-    update |= {f"tangent{k}": f"w{k}/size" for k in n}
-    update["span"] = "span + 1" if model.kind == "map" else "span + h"
-    memory = {f"tangent{k}": len(states) ** -0.5 for k in n} | {"total": 0.0, "span": 0.0}
-    return Observer(name, memory, update, {"exponent": "total/span"})
+                update |= {f"{o}{vector}{k}": f"{o}tangent{k} + {ahead}{k}" for k in n}
+            update |= {f"{o}{slope}{k}": product(k, vector, at) for k in n}
+        mean = "{o}a{k} + 2*{o}b{k} + 2*{o}c{k} + {o}d{k}"
+        update |= {f"{o}w{k}": f"{o}tangent{k} + {o}h/6*({mean.format(o=o, k=k)})" for k in n}
+    update[f"{o}size"] = f"sqrt({' + '.join(f'{o}w{k}*{o}w{k}' for k in n)})"
+    update[f"{o}total"] = f"{o}total + log({o}size)"
+    # a vector that has become 0 has grown by log(0), minus infinity; the next one starts anew
+    update |= {f"{o}tangent{k}": f"{o}w{k}/{o}size if {o}size > 0 else {o}tangent{k}" for k in n}
+    update[f"{o}span"] = f"{o}span + " + ("1" if model.kind == "map" else f"{o}h")
+    memory = {f"{o}tangent{k}": len(states) ** -0.5 for k in n} | {f"{o}total": 0.0, f"{o}span": 0.0}
+    return Observer(name, memory, update, {"exponent": f"{o}total/{o}span"})
 
 
-def _plain(node: Node, model: Model) -> Node:
-    """The expression without aux variables."""
+def _check_jumps(model: Model, read: list[Node]) -> None:
+    """Events may set what the right-hand side and the Jacobian do not read."""
+    used = {part.id for expr in read for part in walk(expr) if isinstance(part, Name | Item)}
+    used |= {q.name for q in model.states}
+    for event in model.events:
+        for action in event.actions:
+            if action.target in used:
+                raise ModelError(
+                    f"event {event.name!r} sets {action.target!r}: the tangent vector does not follow such a jump",
+                    Where(model.name),
+                )
+
+
+def _prefix(model: Model) -> str:
+    """What keeps the observer's names apart from those of the model: mostly nothing."""
+    names = [q.name for q in (*model.states, *model.params)]
+    prefix = ""
+    while any(_OWN.fullmatch(name, len(prefix)) for name in names if name.startswith(prefix)):
+        prefix += "own_"
+    return prefix
+
+
+def _plain(model: Model) -> Model:
+    """The model with the aux variables and functions written out in its equations and its Jacobian."""
     aux = {a.name: a.expr for a in model.aux}
-    while any(isinstance(part, Name) and part.id in aux for part in walk(node)):
-        node = substituted(node, aux)
-    return node
+    functions = {f.name: f for f in model.functions}
+    parts = 0
+
+    def plain(node: Node, given: Mapping[str, Node], depth: int) -> Node:
+        nonlocal parts
+        parts += 1
+        if parts > MAX_NODES or depth > MAX_TREE:
+            raise ModelError("is too large when its aux variables and functions are written out", Where(model.name))
+        match node:
+            case Name(id=name) if name in given:
+                return given[name]
+            case Name(id=name) if name in aux:
+                return plain(aux[name], {}, depth + 1)
+            case Call(fn=fn, args=args) if fn in functions:
+                values = [plain(a, given, depth + 1) for a in args]
+                return plain(functions[fn].expr, dict(zip(functions[fn].args, values, strict=True)), depth + 1)
+            case Reduce(var=var) if any(isinstance(n, Name) and n.id == var for g in given.values() for n in walk(g)):
+                raise ModelError(
+                    f"the loop index {var!r} is also that of a loop outside; rename one", Where(model.name)
+                )
+        return rebuild(node, lambda part: plain(part, given, depth + 1))
+
+    return replace(
+        model,
+        equations=tuple(replace(e, expr=plain(e.expr, {}, 0)) for e in model.equations),
+        jacobian=tuple(tuple(plain(cell, {}, 0) for cell in row) for row in model.jacobian),
+        aux=(),
+        functions=(),
+    )
