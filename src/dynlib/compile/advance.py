@@ -146,8 +146,9 @@ def _stochastic(model: Model, stepper: StepperSpec, scheme: Stochastic, form: Fo
             lines += form.each(f"{{new}} = {{new}} + {{g1}} * z{k}")
     else:
         lines += [form.rhs("g1", "t", "base", 0), *form.each(f"{{dw}} = root * {draw.format('#')}")]
-    if scheme.name == "euler_maruyama" and not model.noise_shared:
-        lines += form.each("{new} = {base} + h * {k1} + {g1} * {dw}")
+    if scheme.name == "euler_maruyama":
+        if not model.noise_shared:
+            lines += form.each("{new} = {base} + h * {k1} + {g1} * {dw}")
     elif scheme.name == "milstein":
         lines += form.each("{mid} = {base} + h * {k1} + {g1} * root")
         lines.append(form.rhs("g2", "t", "mid", 0))
@@ -182,6 +183,8 @@ def _stochastic(model: Model, stepper: StepperSpec, scheme: Stochastic, form: Fo
             f" + ({third} * ({{dw}} - {half} * {{z1}} - {{iz}} - {{z2}})) * {{g3}}"
             f" + {{z2}} * {{g4}}",
         )
+    else:
+        raise ConfigError(f"no code for the stochastic scheme {scheme.name!r}")
     return Advance(
         step=lines,
         interpolate=[

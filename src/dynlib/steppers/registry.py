@@ -16,8 +16,10 @@ _BELOW_ONE = ("safety", "min_factor")
 class StepperSpec:
     """A method: its mathematics (`method`), what it can do, and its options with their defaults.
 
-    `interpolant` is "hold" (the last value), "linear" (the chord), "hermite" (cubic, from values and slopes at both
-    ends of the step) or "dense" (the method's own continuous extension); `interpolant_order` is its order of accuracy.
+    `order` is that of a method for equations without noise, and the weak order, rounded down, of one for stochastic
+    equations (whose `method` has both orders exactly). `interpolant` is "hold" (the last value), "linear" (the chord),
+    "hermite" (cubic, from values and slopes at both ends of the step) or "dense" (the method's own continuous
+    extension); `interpolant_order` is its order of accuracy.
     """
 
     name: str
@@ -135,7 +137,7 @@ for _scheme, _text, _ref in (
 ):  # fmt: skip
     register(
         StepperSpec(
-            _scheme.name, ("sde",), "stochastic", int(_scheme.weak_order), 4 if _scheme is SRI else 1, "linear", 1,
+            _scheme.name, ("sde",), "stochastic", int(_scheme.weak_order), _scheme.stages, "linear", 1,
             _text, _ref, _scheme,
         )
     )  # fmt: skip
