@@ -38,7 +38,9 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_examples_run(code: str) -> None:
-    exec(compile(code, "example", "exec"), {})
+    file = Path("example.py").absolute()  # an observer may read its source
+    file.write_text(code, "utf-8")
+    exec(compile(code, str(file), "exec"), {"__name__": "example"})
 
 
 @pytest.mark.parametrize("text", blocks("toml"))

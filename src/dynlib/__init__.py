@@ -24,6 +24,7 @@ _PUBLIC = {
     "dynlib.spec.lyapunov": "largest_lyapunov",
     "dynlib.spec.model": "Model",
     "dynlib.spec.observer": "Observer extrema running_mean",
+    "dynlib.spec.observer_function": "observer",
     "dynlib.status": "Status",
     "dynlib.steppers": "StepperSpec get_stepper list_steppers select_steppers",
 }
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from dynlib.spec.lyapunov import largest_lyapunov
     from dynlib.spec.model import Model
     from dynlib.spec.observer import Observer, extrema, running_mean
+    from dynlib.spec.observer_function import observer
     from dynlib.status import Status
     from dynlib.steppers import StepperSpec, get_stepper, list_steppers, select_steppers
 
