@@ -6,28 +6,51 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 import dynlib
 from dynlib import ConfigError, ModelError, ResumeError, Sim, get_stepper, select_steppers
+from dynlib.compile import numba_backend
 from dynlib.compile.elementary import philox, rand, randn
 
 METHODS = select_steppers(kind="sde")
 
 
-@pytest.mark.parametrize(
-    ("seed", "counter", "words"),
-    [
-        (0, (0, 0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-        (0xFFFFFFFFFFFFFFFF, (0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-        (0x299F31D0A4093822, (0x85A308D3243F6A88, 0x13198A2E, 0x03707344), "d16cfe09 94fdcceb 5001e420 24126ea1"),
-    ],
-)
+ANSWERS = [
+    (0, (0, 0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    (0xFFFFFFFFFFFFFFFF, (0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    (0x299F31D0A4093822, (0x85A308D3243F6A88, 0x13198A2E, 0x03707344), "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+@pytest.mark.parametrize(("seed", "counter", "words"), ANSWERS)
 def test_known_answers_of_philox(seed: int, counter: tuple[int, int, int], words: str) -> None:
     """The known-answer vectors published with Random123 (Salmon et al., 2011)."""
     step, index, stream = counter
     assert [f"{word:08x}" for word in philox(seed, stream, step, index)] == words.split()
+
+
+def test_known_answers_of_compiled_philox() -> None:
+    """Compiled code counts in 64 bits with sign."""
+    assert numba_backend
+    compiled = numba.njit(lambda seed, stream, step, index: philox(seed, stream, step, index))
+    for seed, (step, index, stream), words in ANSWERS:
+        signed = [np.uint64(value).astype(np.int64) for value in (seed, stream, step, index)]
+        assert [f"{int(word):08x}" for word in compiled(*signed)] == words.split()
+
+
+def test_uniform_numbers_of_single_precision_stay_below_one() -> None:
+    """Where rounding would give 1, as the first number of this seed."""
+    seed = 54414807
+    assert np.float32(rand(seed, 0, 0, 0)) == 1.0
+    model = dynlib.map_model("m", states={"x": 0.5}, equations={"x": "rand()"}, dtype="float32")
+    for jit in (False, True):
+        sim = dynlib.setup(model, jit=jit)
+        sim.run(N=2, seed=seed)
+        assert sim.results()["x"][1] == np.nextafter(np.float32(1), np.float32(0))
+        assert sim.results()["x"][2] == np.float32(rand(seed, 0, 1, 0))
 
 
 def test_numbers_have_their_distributions() -> None:

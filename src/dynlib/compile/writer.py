@@ -484,7 +484,12 @@ class Writer:
                 self.used.add(fn)
                 site, self.sites[0] = self.sites[0], self.sites[0] + 1
                 draw = f"{fn}(seed, stream, n, {site * self.model.n_states} + {self.slot})"
-                return (f"F({draw})" if self.narrow else draw), _ATOM
+                if not self.narrow:
+                    return draw, _ATOM
+                if fn == "randn":
+                    return f"F({draw})", _ATOM
+                self.used.add("smaller")
+                return f"smaller(F({draw}), {self.number(1 - 2.0**-24)})", _ATOM  # rounding must not give 1
             case "approx":
                 return self._value(Choice(Call(fn, args), Num(1.0), Num(0.0)))
         if fn not in NAMES and fn not in _RENAMED:
