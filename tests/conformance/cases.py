@@ -1,8 +1,14 @@
-"""The models and kernels that every contract is tested on: each stepper with and without events and lags."""
+"""The models and kernels that every contract is tested on: each stepper with each kind of model that it is for.
+
+This is the one list. A stepper is here once it is registered; an observer by a row of `OBSERVERS`, or of `FOR_MODELS`
+if it is made for a model; a way in which models differ by a row of `KINDS`; another type of model by a row of `TYPES`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from dynlib import (
     FullModel,
@@ -11,59 +17,130 @@ from dynlib import (
     build,
     extrema,
     get_stepper,
+    largest_lyapunov,
     list_steppers,
     map_model,
+    observer,
     ode_model,
     running_mean,
     sde_model,
 )
+from dynlib.steppers.stochastic import Stochastic
 
-KINDS = ("plain", "events", "lags", "both", "observed")
-CASES = [*((stepper, kind) for stepper in list_steppers() for kind in KINDS), ("map", "random")]
+TYPES: dict[str, Callable[..., Model]] = {"ode": ode_model, "map": map_model, "sde": sde_model}
+KINDS: dict[str, frozenset[str]] = {
+    "plain": frozenset(),
+    "events": frozenset({"events"}),
+    "lags": frozenset({"lags"}),
+    "both": frozenset({"events", "lags"}),
+    "observed": frozenset({"events", "lags", "observers", "random"}),
+    "tangent": frozenset({"tangent"}),
+    "arrays": frozenset({"events", "lags", "random", "observers", "arrays"}),
+    "shared": frozenset({"events", "lags", "shared"}),
+}
+"""What the models of a kind have; "tangent" are observers made for a model, "shared" is noise that states share."""
+
+
+def swings(n=0, longest=0.0, last=0.0, level=0.2):  # type: ignore[no-untyped-def]
+    """Read by `observer`, never called."""
+    if before_x < level <= x:  # noqa: F821
+        n += 1
+        if t - last > longest:  # noqa: F821
+            longest = t - last  # noqa: F821
+        last = t  # noqa: F821
+
+
+PATH = ("path", {"length": 0.0}, {"length": "length + hypot(x - before_x, y - before_y) + 0*(t - before_t)"})
+OBSERVERS: tuple[tuple[Callable[..., Observer], tuple[Any, ...]], ...] = (
+    (running_mean, ("r",)),
+    (extrema, ("x",)),
+    (Observer, PATH),
+    (observer, (swings,)),
+)
+"""Functions that make an observer, and their arguments."""
+FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
+
+
+def _applies(kind: str, stepper: str, model_type: str) -> bool:
+    method = get_stepper(stepper).method
+    general = isinstance(method, Stochastic) and method.general
+    return {"tangent": model_type != "sde", "shared": model_type == "sde" and general}.get(kind, True)
+
+
+def _cases() -> list[tuple[str, str]]:
+    """Stepper and kind; the kind names the type of the model where that is not the stepper's first."""
+    found = []
+    for stepper in list_steppers():
+        first = get_stepper(stepper).kinds[0]
+        for model_type in get_stepper(stepper).kinds:
+            prefix = "" if model_type == first else f"{model_type}-"
+            found += [(stepper, prefix + kind) for kind in KINDS if _applies(kind, stepper, model_type)]
+    return found
+
+
+CASES = _cases()
+NARROW = [case for case in CASES if case[1] not in ("events", "lags", "both")]
+"""The cases that are tested in single precision too; the others have less than "observed" has."""
 EVENTS = {
     "kick": {"phase": "pre", "cond": "cross_up(y, 0.3)", "action": "x = x - 0.25*y", "log": ["t", "x"]},
     "count": {"phase": "post", "cond": "x > 0.7", "action": "hits += 1; y = 0.9*y", "log": ["t", "x", "hits"]},
     "seen": {"phase": "both", "cond": "y < -0.2", "log": ["t"], "tags": ["quiet"]},
 }
-
-OBSERVERS = (
-    running_mean("r"),
-    extrema("x"),
-    Observer("path", {"length": 0.0}, {"length": "length + hypot(x - before_x, y - before_y) + 0*(t - before_t)"}),
-)
+CHANCES = {
+    "jump": {"phase": "both", "cond": "x > 0.6", "action": "x = x - 0.1*rand(); y = y + 0.01*randn()", "log": ["y"]}
+}
 
 
 @cache
-def model_of(family: str, kind: str, dtype: str = "float64") -> Model:
-    events = EVENTS if kind in ("events", "both", "observed", "random") else {}
-    lagged = kind in ("lags", "both", "observed", "random")
-    common = {"states": {"x": 0.5, "y": 0.1}, "events": events, "aux": {"r": "sqrt(x*x + y*y)"}, "dtype": dtype}
-    params = {"a": 1.2, "b": 0.3, "hits": 0.0}
-    if family == "map":
-        past = "0.1*lag_x(3)" if lagged else "0.0"
-        return map_model("m", equations={"x": f"1 - a*x*x + y + {past}", "y": "b*x"}, params=params, **common)
-    if family == "random":
-        past = "0.1*lag_x(3)" if lagged else "0.0"
-        return map_model("r", equations={"x": f"1 - a*x*x + y + 0.01*randn() + {past}", "y": "b*x + 0.01*rand()"},
-                         params=params, **common)  # fmt: skip
-    past = "0.2*lag_y(4) - 0.1*lag_x(1)" if lagged else "0.0"
-    equations = {"x": f"y + {past}", "y": "a*(1 - x*x)*y - x + b*cos(t)"}
-    if family == "sde":
-        noise = {"x": "0.1", "y": "0.2*y + 0.05*cos(t)"}
-        return sde_model("s", equations=equations, noise=noise, params=params, **common)
-    return ode_model("o", equations=equations, params=params, **common)
+def model_of(model_type: str, kind: str, dtype: str = "float64") -> Model:
+    """A model with the states x and y, the parameters a, b and hits, and the aux variable r."""
+    has = KINDS[kind]
+    states: dict[str, Any] = {"x": 0.5, "y": 0.1}
+    if model_type == "map":
+        past = " + 0.1*lag_x(3)" if "lags" in has else ""
+        chance = " + 0.01*randn() + 0.01*rand()" if "random" in has else ""
+        equations = {"x": f"1 - a*x*x + y{past}{chance}", "y": f"b*x{chance}"}
+        element = "0.5*u[i] + 0.1*x - 0.01*w" + (" + 0.01*randn()" if "random" in has else "")
+    else:
+        past = " + 0.2*lag_y(4) - 0.1*lag_x(1)" if "lags" in has else ""
+        equations = {"x": f"y{past}", "y": "a*(1 - x*x)*y - x + b*cos(t)"}
+        element = "x - u[i] + sin(u[(i + 1) % 4]) + 0.1*w"
+    if "arrays" in has:
+        states |= {"u[4]": "0.1*i for i in range(4)", "w": 0.0}
+        equations |= {"u[i]": element, "w": "0.1*sum(u[j]*j for j in range(4)) - 0.1*y"}
+    more: dict[str, Any] = {}
+    if model_type == "sde":
+        noise: dict[str, Any] = {"x": "0.1", "y": "0.2*y + 0.05*cos(t)"}
+        if "shared" in has:
+            noise = {"x": ["0.1", "0.02*y", "0"], "y": ["0.1*x", "0", "0.05*cos(t)"]}
+        if "arrays" in has:
+            noise["u[k]"] = "0.05*u[k] + 0.01*k for k in range(1, 4)"
+        more["noise"] = noise
+    return TYPES[model_type](
+        f"{model_type} {kind}",
+        states=states,
+        params={"a": 1.2, "b": 0.3, "hits": 0.0},
+        equations=equations,
+        events=(EVENTS if "events" in has else {}) | (CHANCES if "random" in has else {}),
+        aux={"r": "sqrt(x*x + y*y)"},
+        dtype=dtype,
+        **more,
+    )
 
 
 @cache
 def full(stepper: str, kind: str, *, jit: bool = True, dtype: str = "float64") -> FullModel:
     """One kernel per case and process."""
-    family = get_stepper(stepper).kinds[0]
-    if (family, kind) == ("map", "random"):
-        family = "random"
-    dt = None if stepper in ("map", "rk45") else 0.1
-    observers = OBSERVERS if kind == "observed" else ()
-    return build(model_of(family, kind, dtype), stepper=stepper, dt=dt, jit=jit, observers=observers)
+    spec = get_stepper(stepper)
+    other, _, kind = kind.rpartition("-")
+    model = model_of(other or spec.kinds[0], kind, dtype)
+    has = KINDS[kind]
+    observers = [make(*arguments) for make, arguments in OBSERVERS if "observers" in has]
+    observers += [make(model) for make in FOR_MODELS if "tangent" in has]
+    dt = None if spec.adaptive or model.kind == "map" else 0.1
+    return build(model, stepper=stepper, dt=dt, jit=jit, observers=observers)
 
 
 def horizon(stepper: str) -> float:
-    return 40.0 if stepper == "map" else 12.0
+    """How far the tests run."""
+    return 40.0 if "map" in get_stepper(stepper).kinds else 12.0

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from conformance.cases import CASES, NARROW, full, horizon
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynlib import Buffers, FullModel, Sim, Status, build, list_steppers, load_model, ode_model
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cases import CASES, full, horizon
-
 ODE = list_steppers("ode")
 STEPPERS = [(stepper, "both") for stepper in list_steppers()]
-SOME = settings(max_examples=15, deadline=None, derandomize=True)
+SOME = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FRACTIONS = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=4, unique=True).map(
     lambda found: sorted({round(f, 9) for f in found})
 )
@@ -47,7 +42,7 @@ def compare(kernel: FullModel, start: float, end: float, fractions: list[float],
     assert split.raw_results().at_stop.sum() <= len(fractions) + 1
 
 
-@pytest.mark.parametrize(("stepper", "kind"), CASES)
+@pytest.mark.parametrize(("stepper", "kind"), NARROW)
 @SOME
 @given(fractions=FRACTIONS)
 def test_float32_models_continue_exactly(stepper: str, kind: str, fractions: list[float]) -> None:
@@ -177,7 +172,7 @@ def test_sparse_recording_is_a_selection(stepper: str, kind: str) -> None:
     assert log.values.tobytes() == other.values.tobytes()
 
 
-@pytest.mark.parametrize(("stepper", "kind"), CASES)
+@pytest.mark.parametrize(("stepper", "kind"), NARROW)
 def test_float32_interpreted_and_compiled_agree(stepper: str, kind: str) -> None:
     """The same file gives the same state and samples to the bit in single precision, for every kind of model."""
     found = []
@@ -228,7 +223,7 @@ def arrays(stepper: str) -> FullModel:
 
 
 @pytest.mark.parametrize("stepper", ODE)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(SOME, max_examples=10)
 @given(fractions=FRACTIONS)
 def test_array_models_with_events_and_lags_continue_exactly(stepper: str, fractions: list[float]) -> None:
     """Decision "uninterrupted": code over arrays changes its state in place, and a seam still leaves nothing."""

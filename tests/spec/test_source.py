@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conformance.cases import KINDS, model_of
+from conformance.cases import KINDS, TYPES, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,7 +102,7 @@ u = [1,2,3,4,5,6,7,8,9]
 stop = "cross_up(z, 3)"
 rtol = 1e-9
 """
-    cases = [model_of(family, kind) for family in ("ode", "map", "random", "sde") for kind in KINDS]
+    cases = [model_of(model_type, kind) for model_type in TYPES for kind in KINDS]
     shared = dynlib.sde_model(
         "shared",
         states={"x": 0.0, "y": 1.0},

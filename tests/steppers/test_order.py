@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dynlib import ConfigError, Sim, UnknownNameError, build, get_stepper, list_steppers, ode_model, select_steppers
+from dynlib import (
+    ConfigError,
+    Sim,
+    StepperSpec,
+    UnknownNameError,
+    build,
+    get_stepper,
+    list_steppers,
+    ode_model,
+    select_steppers,
+)
 
 FIXED = list(select_steppers(kind="ode", adaptive=False))
 MODEL = ode_model(
@@ -21,9 +31,9 @@ def exact(t: np.ndarray | float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("spec", FIXED, ids=lambda s: s.name)
-def test_order_of_convergence(spec: object) -> None:
+def test_order_of_convergence(spec: StepperSpec) -> None:
     """The error at t = 2 falls with the order of the method."""
-    name, order = spec.name, spec.order  # type: ignore[attr-defined]
+    name, order = spec.name, spec.order
     full = build(MODEL, stepper=name, jit=False)
     errors, sizes = [], [2.0 / n for n in (40, 80, 160)]
     for dt in sizes:
@@ -35,9 +45,9 @@ def test_order_of_convergence(spec: object) -> None:
 
 
 @pytest.mark.parametrize("spec", FIXED, ids=lambda s: s.name)
-def test_the_interpolant_keeps_the_order(spec: object) -> None:
+def test_the_interpolant_keeps_the_order(spec: StepperSpec) -> None:
     """Samples inside steps are as accurate as the method (at most cubic Hermite)."""
-    name, order = spec.name, spec.order  # type: ignore[attr-defined]
+    name, order = spec.name, spec.order
     full = build(MODEL, stepper=name, jit=False)
     errors, sizes = [], [2.0 / n for n in (40, 80, 160)]
     for dt in sizes:
@@ -49,9 +59,10 @@ def test_the_interpolant_keeps_the_order(spec: object) -> None:
     assert slope > min(order, 4) - 0.3
 
 
-def test_rk45_follows_its_tolerance_and_its_dense_output_too() -> None:
+@pytest.mark.parametrize("spec", select_steppers(kind="ode", adaptive=True), ids=lambda s: s.name)
+def test_adaptive_methods_follow_their_tolerance_and_their_output_too(spec: StepperSpec) -> None:
     """Against DOP853 at tight tolerance, at points that are no steps."""
-    vdp = build("builtin://ode/van_der_pol", stepper="rk45", jit=False)
+    vdp = build("builtin://ode/van_der_pol", stepper=spec.name, jit=False)
     mu = Sim(vdp).param_dict()
     start = Sim(vdp).state_vector()
     assert len(mu) == 1
@@ -116,9 +127,10 @@ def test_map_iterates() -> None:
 def test_the_registry_answers() -> None:
     """Names, aliases, capabilities, and a suggestion for a slip."""
     assert {"map", "euler", "rk2", "rk4", "ab2", "ab3", "rk45"} <= set(list_steppers())
-    assert list_steppers("map") == ["map"]
+    assert "map" in list_steppers("map")
     assert get_stepper("dopri5") is get_stepper("rk45")
-    assert [s.name for s in select_steppers(adaptive=True)] == ["rk45"]
+    assert "rk45" in [s.name for s in select_steppers(adaptive=True)]
+    assert all(s.adaptive for s in select_steppers(adaptive=True))
     assert all(s.reference and s.description for s in select_steppers())
     with pytest.raises(UnknownNameError, match="did you mean 'euler'"):
         get_stepper("eulr")
