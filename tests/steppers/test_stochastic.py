@@ -282,6 +282,7 @@ def test_forks_choose_their_numbers() -> None:
     ends = {name: fork.state_vector().tobytes() for name, fork in forks.items()}
     assert ends["same"] == sim.state_vector().tobytes()
     assert len({ends["same"], ends["a"], ends["b"], ends["c"]}) == 4
+    assert ends["c"] == ends["d"]
     assert all(fork.replay().ok for fork in forks.values())
     with pytest.raises(ConfigError, match="rng must be"):
         sim.fork("x", rng="new")

@@ -45,6 +45,7 @@ from dynlib.session.lineage import (
     Root,
     Trail,
     Tree,
+    digest_of,
     edit_of,
     edited_fields,
     tree_of,
@@ -562,7 +563,7 @@ class Sim:
             raise ConfigError(f"rng must be 'continue', 'reseed' or 'common', not {rng!r}")
         if rng != "continue" and not self._full.model.random:
             raise ConfigError(f"model {self._full.model.name!r} draws no random numbers; leave rng out")
-        point = self.lineage().last.id
+        point = digest_of(self._state)
         self.create_snapshot(name, description)
         other = self._twin(self._buffers)
         if rng != "continue":
