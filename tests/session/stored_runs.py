@@ -43,7 +43,7 @@ CASES = (
     Case("rk4", "observed", {"record_dt": 0.037, "transient": 3.0}),
     Case("euler_maruyama", "both", {"seed": 7, "record_interval": 3}),
     Case("ab3", "events", {"record_vars": ["r", "x"]}),
-    Case("map", "random", {"transient": 20.0, "tag": "only"}),
+    Case("map", "arrays", {"transient": 20.0, "tag": "only"}),
 )
 
 
@@ -75,7 +75,7 @@ def difference(one: Mapping[str, bytes], two: Mapping[str, bytes]) -> str:
     return ""
 
 
-def reference(case: Case, T: float, checkpoint: str, folder: Path) -> dict[str, bytes]:
+def reference(case: Case, T: float, checkpoint: str, folder: Path, buffers: Buffers | None = None) -> dict[str, bytes]:
     """The directory of a run that nothing disturbs."""
-    case.run(folder / case.name, T, checkpoint)
+    case.run(folder / case.name, T, checkpoint, buffers=buffers)
     return content_of(folder / case.name)

@@ -9,7 +9,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from session.faults import EVERY, SMALL, horizon, strike
+from session.faults import EVERY, SMALL, strike
 from session.faulty_disk import FAULTS, FaultyDisk, in_place_of_the_disk
 from session.stored_runs import CASES, Case, content_of, difference, quick_folder, reference
 
@@ -27,19 +27,20 @@ def test_after_any_fault_the_same_command_ends_in_the_same_bytes(case: Case) -> 
 
 
 def test_a_full_disk_is_one_clear_error_and_the_session_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    case = CASES[0]
-    whole = reference(case, horizon(case), EVERY, tmp_path / "whole")
+    case, T = CASES[0], 200.0
     sim = Sim(case.model(jit=True), buffers=SMALL)
-    folder = tmp_path / "full"
+    folder, counted = tmp_path / "full", FaultyDisk()
+    with in_place_of_the_disk(counted):
+        whole = reference(case, T, EVERY, tmp_path / "whole", SMALL)
     with (
-        in_place_of_the_disk(FaultyDisk("full", 110)),
+        in_place_of_the_disk(FaultyDisk("full", counted.calls // 2)),
         pytest.raises(StoreError, match=r"No space left on device.*checkpoint is whole.*when there is room"),
     ):
-        case.run(folder, horizon(case), EVERY, sim=sim)
-    assert 0.0 < sim.t < horizon(case)  # it stands where it came to
+        case.run(folder, T, EVERY, sim=sim)
+    assert 0.0 < sim.t < T  # it stands where it came to
     before = open_run(folder).checkpoint()
     assert 0 < before.meta.step <= sim.step
-    case.run(folder, horizon(case), EVERY, sim=sim)
+    case.run(folder, T, EVERY, sim=sim)
     assert not difference(whole, content_of(folder))
 
 
