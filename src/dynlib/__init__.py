@@ -9,8 +9,9 @@ from dynlib.version import VERSION as __version__
 
 _PUBLIC = {
     "dynlib.errors": (
-        "CacheWarning ConcurrentUseError ConfigError DynlibError ExpressionError ModelError NumericsWarning "
-        "PinMismatchError ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError UnknownNameError"
+        "CacheWarning ConcurrentUseError ConfigError DynlibError ExportError ExpressionError ModelError "
+        "NumericsWarning PinMismatchError ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError "
+        "UnknownNameError"
     ),
     "dynlib.session.full_model": "FullModel build",
     "dynlib.session.open_run": "StoredRun open_run",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         ConcurrentUseError,
         ConfigError,
         DynlibError,
+        ExportError,
         ExpressionError,
         ModelError,
         NumericsWarning,

@@ -34,6 +34,11 @@ class Where:
 class DynlibError(Exception):
     """Base of all errors that dynlib raises on purpose."""
 
+    @property
+    def of_the_disk(self) -> bool:
+        """Whether the system refused to write: the disk is full or failed, or may not be written to."""
+        return isinstance(self.__cause__, OSError)
+
 
 class ModelError(DynlibError):
     """A model description that cannot be used; the message starts with file, table and key."""
@@ -96,6 +101,10 @@ class StoreError(DynlibError):
 
 class StoreBusyError(StoreError):
     """A run directory that another process is writing to; names the process."""
+
+
+class ExportError(DynlibError):
+    """Results that cannot be written to a file: the disk, or a package that their format needs."""
 
 
 class ConcurrentUseError(DynlibError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import dynlib
-from dynlib import ConfigError, ResultsView, UnknownNameError, ode_model
-from dynlib.results.export import EXPORTERS, export_results
+from dynlib import ResultsView, UnknownNameError, ode_model
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +78,3 @@ def test_tables_and_displays(results: ResultsView) -> None:
     assert "'a'" in repr(results)
     assert "<table>" in results._repr_html_()
     assert set(results.to_dict()) == {"t", "step", "x", "u", "s"}
-
-
-@pytest.mark.parametrize("suffix", EXPORTERS)
-def test_exporters_write_every_bit(results: ResultsView, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"r{suffix}"
-    export_results(results, path)
-    if suffix == ".csv":
-        table = np.genfromtxt(path, delimiter=",", names=True, deletechars="", replace_space=" ")
-        assert table["t"].tobytes() == results.t.tobytes()
-        assert table["u[2]"].tobytes() == np.ascontiguousarray(results["u[2]"]).tobytes()
-    else:
-        with np.load(path) as arrays:
-            assert arrays["u"].tobytes() == np.ascontiguousarray(results["u"]).tobytes()
-            assert arrays["event/low/x"].tolist() == results.event("low")["x"].tolist()
-    with pytest.raises(ConfigError, match="format"):
-        export_results(results, tmp_path / "r.xyz")

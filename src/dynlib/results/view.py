@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from dynlib.errors import DynlibError, UnknownNameError
+from dynlib.results.recorded import quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 
 if TYPE_CHECKING:
     import pandas
-
-_ELEMENT = re.compile(r"(.+)\[\d+\]\Z")
 
 
 class EventView:
@@ -86,16 +84,11 @@ class ResultsView:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the recorded quantities; an array state appears once."""
-        return tuple(dict.fromkeys(m[1] if (m := _ELEMENT.match(c)) else c for c in self.columns))
+        return tuple(quantities_of(self.columns))
 
     @cached_property
     def _groups(self) -> dict[str, list[int]]:
-        groups: dict[str, list[int]] = {}
-        for k, column in enumerate(self.columns):
-            groups.setdefault(column, []).append(k)
-            if m := _ELEMENT.match(column):
-                groups.setdefault(m[1], []).append(k)
-        return groups
+        return {column: [k] for k, column in enumerate(self.columns)} | quantities_of(self.columns)
 
     def __len__(self) -> int:
         return len(self.t)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
@@ -17,6 +20,62 @@ from dynlib.session.sim import RunOutcome, Sim, open_snapshot
 from dynlib.session.snapshot_file import model_in
 from dynlib.session.stored_results import recordable, segments_from_json
 from dynlib.spec.model import Model
+
+
+@dataclass(frozen=True)
+class StoredRecording:
+    """What was published at one moment, read from the disk a chunk at a time: a `results.recorded.Recorded`.
+
+    A run that goes on only adds to it, unless it was killed meanwhile and taken up at an earlier checkpoint; an
+    iterator that finds this raises `StoreError`, as it does for a chunk that is not whole.
+    """
+
+    store: SampleStore
+    rows: int
+    entries: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model."""
+        return self.store.model.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the recorded columns."""
+        return self.store.columns
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of values and logged values."""
+        return np.dtype(self.store.model.dtype)
+
+    @property
+    def events(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Names of all events, each with the labels of what it logs."""
+        return tuple((e.name, tuple(label for label, _ in e.log)) for e in self.store.model.events)
+
+    def clock(self) -> Iterator[tuple[Array, ...]]:
+        """Time, step, at_stop."""
+        yield from self.store.clock(0, self.rows)
+        self._check_still_there()
+
+    def values(self, which: Sequence[int]) -> Iterator[Array]:
+        """Some columns by position."""
+        yield from self.store.values(which, 0, self.rows)
+        self._check_still_there()
+
+    def log(self) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Time, step, event, values."""
+        yield from self.store.log_blocks(0, self.entries)
+        self._check_still_there()
+
+    def _check_still_there(self) -> None:
+        rows, entries = self.store.published()
+        if rows < self.rows or entries < self.entries:
+            raise StoreError(
+                f"the run in {self.store.folder} was taken up at an earlier point meanwhile; read it again"
+            )
 
 
 class StoredRun:
@@ -38,14 +97,20 @@ class StoredRun:
             raise StoreError(f"{begin.path} records variables that its model does not have")
         self.store = SampleStore(path, self.model, self.columns)
 
+    def recorded(self) -> StoredRecording:
+        """All that is published at this moment, for `export_results` and to be read in pieces. Raises `StoreError`."""
+        rows, attributes = self.store.samples()
+        entries = self.store.published()[1]
+        try:
+            segments = segments_from_json(attributes.get("segments"), rows, entries)
+        except ValueError as problem:
+            raise StoreError(f"{self.path} is damaged: {problem}") from None
+        return StoredRecording(self.store, rows, segments[-1].entries[1] if segments else 0, segments)
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments, the last one as far as it is published. Raises `StoreError`."""
-        rows, entries = self.store.published()
-        try:
-            return segments_from_json(self.store.attributes().get("segments"), rows, entries)
-        except ValueError as problem:
-            raise StoreError(f"{self.path} is damaged: {problem}") from None
+        return self.recorded().segments
 
     @property
     def status(self) -> str:
@@ -58,13 +123,13 @@ class StoredRun:
 
     def results(self, first: int = 0, last: int | None = None) -> ResultsView:
         """Samples from row `first` to before row `last`, by default all, read into memory. Raises `StoreError`."""
-        rows, entries = self.store.published()
-        last = rows if last is None else last
-        if not 0 <= first <= last <= rows:
-            raise ConfigError(f"rows {first} to {last} are not within the {rows} rows of {self.path}")
-        whole = (first, last) == (0, rows)
-        segments = self.segments if whole else ()
-        return ResultsView(self.store.results(self.columns, last, entries if whole else 0, segments, first))
+        r = self.recorded()
+        last = r.rows if last is None else last
+        if not 0 <= first <= last <= r.rows:
+            raise ConfigError(f"rows {first} to {last} are not within the {r.rows} rows of {self.path}")
+        whole = (first, last) == (0, r.rows)
+        segments, entries = (r.segments, r.entries) if whole else ((), 0)
+        return ResultsView(self.store.results(self.columns, last, entries, segments, first))
 
     def blocks(self) -> Iterator[tuple[Array, Array, Array, Array]]:
         """All samples, a chunk at a time: time, step, at_stop, values (rows, columns). Raises `StoreError`."""
@@ -112,8 +177,8 @@ class StoredRun:
         return sim, outcome
 
     def __repr__(self) -> str:
-        rows, entries = self.store.published()
-        return f"<run of {self.model.name!r} in {self.path}: {rows} samples, {entries} log entries, {self.status}>"
+        r = self.recorded()
+        return f"<run of {self.model.name!r} in {self.path}: {r.rows} samples, {r.entries} log entries, {self.status}>"
 
 
 def open_run(path: str | os.PathLike[str]) -> StoredRun:

@@ -11,6 +11,8 @@ import numpy as np
 
 from dynlib.errors import StoreError
 from dynlib.results import EventLog, Results, Segment
+from dynlib.results.recorded import free_name
+from dynlib.results.results import join
 from dynlib.runtime.driver import Recording
 from dynlib.runtime.state import Array
 from dynlib.session.durable import DISK, Disk
@@ -32,8 +34,8 @@ class SampleStore:
     def __init__(self, folder: Path, model: Model, columns: tuple[str, ...], disk: Disk = DISK) -> None:
         self.folder, self.model, self.columns = folder, model, columns
         self._spans = _spans_of(model, columns)
-        taken = {name for name, _ in self._spans}
-        own = [_free(name, taken) for name in ("step", "at_stop")]
+        taken = [name for name, _ in self._spans]
+        own = [free_name(name, taken) for name in ("step", "at_stop")]
         quantities = [
             Column(name, model.dtype, None if span.stop - span.start == 1 else span.stop - span.start)
             for name, span in self._spans
@@ -115,9 +117,9 @@ class SampleStore:
         """How many samples and entries are visible. Raises `StoreError`."""
         return self._samples.published()[0], 0 if self._events is None else self._events.published()[0]
 
-    def attributes(self) -> dict[str, Any]:
-        """What is published beside the samples. Raises `StoreError`."""
-        return self._samples.published()[1]
+    def samples(self) -> tuple[int, dict[str, Any]]:
+        """How many samples are visible, and what is published beside them at that moment. Raises `StoreError`."""
+        return self._samples.published()
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[Array, Array, Array, Array]]:
         """Samples from `first` to before `last`, a chunk at a time: time, step, at_stop, values by column."""
@@ -125,16 +127,33 @@ class SampleStore:
             columns = [part.reshape(len(t), -1) for part in parts]
             yield t, step, at_stop, np.hstack(columns) if columns else np.empty((len(t), 0), self.model.dtype)
 
+    def clock(self, first: int, last: int) -> Iterator[tuple[Array, ...]]:
+        """Time, step and at_stop of samples, a chunk at a time; no other files are read."""
+        return self._samples.blocks(first, last, (0, 1, 2))
+
+    def values(self, which: Sequence[int], first: int, last: int) -> Iterator[Array]:
+        """Some columns of samples by position, a chunk at a time: shape (rows, columns); no other files are read."""
+        homes = [next(k for k, (_, span) in enumerate(self._spans) if span.start <= w < span.stop) for w in which]
+        needed = sorted(set(homes))
+        for parts in self._samples.blocks(first, last, [k + 3 for k in needed]):
+            found = dict(zip(needed, parts, strict=True))
+            chosen = [found[k].reshape(len(found[k]), -1)[:, w - self._spans[k][1].start] for k, w in zip(homes, which)]
+            yield np.column_stack(chosen)
+
+    def log_blocks(self, first: int, last: int) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Time, step, event and values of log entries, a chunk at a time. Raises `StoreError`."""
+        if self._events is None:
+            return
+        for t, step, event, values in self._events.blocks(first, last):
+            if not 0 <= event.min() <= event.max() < len(self.model.events):
+                raise StoreError(f"{self.folder / EVENTS} is damaged: it logs events that the model does not have")
+            yield t, step, event, values
+
     def log(self, first: int, last: int) -> EventLog:
         """Log entries from `first` to before `last`."""
-        if self._events is None:
-            empty = Recording(0, 0, np.dtype(self.model.dtype)).event_block(0)
-            return event_log(self.model, empty)
-        entries = self._events.read(first, last)
-        which = entries[2]
-        if len(which) and not 0 <= which.min() <= which.max() < len(self.model.events):
-            raise StoreError(f"{self.folder / EVENTS} is damaged: it logs events that the model does not have")
-        return event_log(self.model, entries)
+        depth = max((len(e.log) for e in self.model.events), default=0)
+        empty = Recording(0, depth, np.dtype(self.model.dtype)).event_block(0)
+        return event_log(self.model, join(list(self.log_blocks(first, last)), empty))
 
     def results(
         self, columns: tuple[str, ...], rows: int, entries: int, segments: Sequence[Segment], first: int = 0
@@ -169,9 +188,3 @@ def _spans_of(model: Model, columns: tuple[str, ...]) -> list[tuple[str, slice]]
         found.append((name, slice(at, at + len(elements))))
         at += len(elements)
     return found
-
-
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name

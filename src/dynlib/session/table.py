@@ -189,12 +189,13 @@ class Table:
             return tuple(np.empty((0, *([] if c.width is None else [c.width])), c.dtype) for c in self.columns)
         return parts[0] if len(parts) == 1 else tuple(np.concatenate(p) for p in zip(*parts, strict=True))
 
-    def blocks(self, first: int, last: int) -> Iterator[tuple[Array, ...]]:
-        """The same rows, a chunk at a time."""
+    def blocks(self, first: int, last: int, which: Sequence[int] | None = None) -> Iterator[tuple[Array, ...]]:
+        """The same rows, a chunk at a time; with `which` of some columns only, by position."""
         size = self.chunk_rows
+        chosen = self.columns if which is None else [self.columns[k] for k in which]
         for index in range(first // size, -(-last // size)):
             a, b = max(first - index * size, 0), min(last - index * size, size)
-            yield tuple(self._read_chunk(column, index)[a:b] for column in self.columns)
+            yield tuple(self._read_chunk(column, index)[a:b] for column in chosen)
 
     def _read_chunk(self, column: Column, index: int) -> Array:
         path = self._chunk(column, index)
