@@ -100,7 +100,11 @@ def _exclusive(method: Method) -> Method:
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """How a run ended: its status, the time and step reached, steps taken and seconds spent."""
+    """How a run ended: its status, the time and step reached, steps taken and seconds spent.
+
+    `kind` says whether the run was "started" or "continued"; one in a directory that had nothing left to do is
+    "complete".
+    """
 
     status: Status
     t: float
@@ -108,6 +112,7 @@ class RunOutcome:
     steps: int
     seconds: float
     segment: str | None
+    kind: str
 
     @property
     def ok(self) -> bool:
@@ -312,7 +317,7 @@ class Sim:
             restart, new_past = arguments.moves_the_start, arguments.ic is not None
             trail = trail.then(edit_of(self._mark, start, full.model, names, restart=restart, new_past=new_past))
         trace = self._traces[-1].copy() if resume else Trace.starting_at(start)
-        failure, terminated = None, False
+        failure, terminated, kind = None, False, "continued" if resume else "started"
         try:
             if directory is None:
                 passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
@@ -320,7 +325,7 @@ class Sim:
                 here = Standing(start, trail, trace, accumulator)
                 found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
                 passage, accumulator = found.passage, found.accumulator
-                failure, terminated = found.failure, found.terminated
+                failure, terminated, kind = found.failure, found.terminated, found.kind
         except BaseException:  # nothing has come of the run
             self._snapshots, self._trail, self._mark_trail = before
             raise
@@ -345,6 +350,7 @@ class Sim:
             after.step - passage.first.step,
             time.perf_counter() - began,
             accumulator.segments[-1].name if plan.recording and accumulator.segments else None,
+            kind,
         )
 
     def _directory_for(self, arguments: RunArguments) -> RunDirectory | None:

@@ -22,7 +22,7 @@ from dynlib.session.lineage import Trail, edit_of
 from dynlib.session.passage import Passage, carry_out
 from dynlib.session.pins import compare_environments, compare_pins
 from dynlib.session.run_directory import Checkpoint, RunDirectory
-from dynlib.session.run_plan import RunArguments, RunPlan
+from dynlib.session.run_plan import FAR, RunArguments, RunPlan
 from dynlib.session.sample_store import SampleStore
 from dynlib.session.snapshot_file import state_from
 from dynlib.session.snapshots import Snapshot
@@ -43,12 +43,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class StoredPassage:
-    """What came of a run in a directory; `failure` is the error of the disk that stopped it, if one did."""
+    """What came of a run in a directory; `failure` is the error of the disk that stopped it, if one did.
+
+    `kind` says whether the run was "started" or "continued", or was "complete" before.
+    """
 
     passage: Passage
     accumulator: Accumulator
     failure: StoreError | None
     terminated: bool
+    kind: str = "started"
 
 
 def run_in_directory(
@@ -74,9 +78,10 @@ def run_in_directory(
     directory.make_folder()
     try:
         directory.sweep()
-        origin = here.state
+        origin, kind = here.state, "continued" if directory.exists else "started"
         if own:
             directory.check_untouched()
+            directory.update_plan(_further(directory, arguments, plan, here))
             here.accumulator.reopen_segment()
         elif directory.exists:
             asked = plan
@@ -84,11 +89,11 @@ def run_in_directory(
             if _is_complete(directory, plan, here.state, ended):
                 directory.remove_checkpoints()
                 done = Passage(here.state, here.trail, here.trace, here.state)
-                return StoredPassage(done, here.accumulator, None, False)
+                return StoredPassage(done, here.accumulator, None, False, "complete")
             directory.update_plan(_plan_document(arguments, asked))
         else:
             _begin(full, directory, arguments, plan, here)
-        return _carried_out(full, directory, plan, here, origin, buffers, progress, every)
+        return replace(_carried_out(full, directory, plan, here, origin, buffers, progress, every), kind=kind)
     finally:
         directory.lock.release()
 
@@ -133,6 +138,20 @@ def _plan_document(arguments: RunArguments, plan: RunPlan) -> dict[str, Any]:
         "record_dt": grid,
         "record_vars": list(plan.columns),
         "tag": plan.tag,
+        "checkpoint": arguments.checkpoint,
+    }
+
+
+def _further(directory: RunDirectory, arguments: RunArguments, plan: RunPlan, here: Standing) -> dict[str, Any]:
+    """The plan in the manifest with how far the run is to go now, as whoever takes it up from its start counts."""
+    extent, segments = plan.extent, here.accumulator.segments
+    origin = segments[0].step_start if segments else here.state.step
+    limited = extent.steps is None and extent.n_limit < FAR
+    return {
+        **directory.manifest()["plan"],
+        "T": extent.horizon if math.isfinite(extent.horizon) else None,
+        "N": None if extent.steps is None else extent.n_limit - origin,
+        "max_steps": extent.n_limit - directory.start().meta.step if limited else None,
         "checkpoint": arguments.checkpoint,
     }
 
