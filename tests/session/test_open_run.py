@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,14 @@ PLANS: dict[str, dict[str, Any]] = {
     "transient": {"T": 6.0, "transient": 2.0, "record_dt": 0.11, "tag": "main"},
     "few variables": {"T": 6.0, "record_vars": ["s", "u[1]"]},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def power_stays_on() -> Iterator[None]:
+    """Nothing here is about the durability of a disk, and waiting for it is most of the time."""
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 def ring() -> Sim:

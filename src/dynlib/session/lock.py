@@ -48,6 +48,26 @@ class FolderLock:
             self._handle = None
 
 
+def holder_of(folder: Path) -> str | None:
+    """Who holds the lock on a folder, in words; None if nobody does. Raises `StoreError`."""
+    try:
+        handle = os.open(folder / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise StoreError(f"cannot read {folder / 'lock'}: {problem.strerror}") from None
+    try:
+        if not os.fstat(handle).st_size:
+            return None  # given up, or not yet described
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder(handle)
+    else:
+        return None  # its holder died
+    finally:
+        os.close(handle)
+
+
 def _description() -> bytes:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()

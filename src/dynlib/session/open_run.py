@@ -12,6 +12,7 @@ import numpy as np
 
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
+from dynlib.results.export import FORMATS, export_results, format_named, format_of
 from dynlib.runtime.driver import Progress
 from dynlib.runtime.state import Array
 from dynlib.session.run_directory import Checkpoint, RunDirectory, folder_of
@@ -78,6 +79,17 @@ class StoredRecording:
             )
 
 
+def published_in(store: SampleStore) -> StoredRecording:
+    """What is published at this moment. Raises `StoreError`."""
+    rows, attributes = store.samples()
+    entries = store.published()[1]
+    try:
+        segments = segments_from_json(attributes.get("segments"), rows, entries)
+    except ValueError as problem:
+        raise StoreError(f"{store.folder} is damaged: {problem}") from None
+    return StoredRecording(store, rows, segments[-1].entries[1] if segments else 0, segments)
+
+
 class StoredRun:
     """What stands in a run directory: `manifest`, `model`, `columns`, and all that is published so far.
 
@@ -99,13 +111,7 @@ class StoredRun:
 
     def recorded(self) -> StoredRecording:
         """All that is published at this moment, for `export_results` and to be read in pieces. Raises `StoreError`."""
-        rows, attributes = self.store.samples()
-        entries = self.store.published()[1]
-        try:
-            segments = segments_from_json(attributes.get("segments"), rows, entries)
-        except ValueError as problem:
-            raise StoreError(f"{self.path} is damaged: {problem}") from None
-        return StoredRecording(self.store, rows, segments[-1].entries[1] if segments else 0, segments)
+        return published_in(self.store)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -138,6 +144,11 @@ class StoredRun:
     def checkpoint(self) -> Checkpoint:
         """The most advanced whole checkpoint. Raises `StoreError`."""
         return self.directory.latest()
+
+    def standing(self) -> str:
+        """Where the run stands on disk, in words. Raises `StoreError`."""
+        last = self.checkpoint()
+        return f"t = {last.meta.t:g}, step {last.meta.step}, with {last.position.rows} samples"
 
     def sim(self, *, jit: bool = True) -> Sim:
         """A session that stands where the run began, ready to take the run up. Raises `SnapshotFileError`."""
@@ -187,3 +198,23 @@ def open_run(path: str | os.PathLike[str]) -> StoredRun:
         return StoredRun(folder_of(path))
     except SnapshotFileError as problem:
         raise StoreError(str(problem)) from None
+
+
+def export_run(
+    path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, to: str | None = None
+) -> list[Path]:
+    """Write all that a run directory has recorded to a file, a chunk at a time; returns the files that were written.
+
+    `to` is a format by name, by default that of the suffix of `out`; `out` is by default named after the folder and
+    stands beside it. Raises `StoreError`, `ExportError`, `ConfigError`.
+    """
+    run = open_run(path)
+    if out is None and to is None:
+        raise ConfigError(f"name a format, one of {', '.join(f.name for f in FORMATS)}, or a file")
+    form = format_of(out or "") if to is None else format_named(to)
+    home = run.path.resolve()
+    named = home if run.path.name in ("", "..") else run.path
+    target = named.with_name(f"{named.name}{form.suffix}") if out is None else Path(out)
+    if home in (target.resolve(), *target.resolve().parents):
+        raise ConfigError(f"{target} lies in the run directory; results are written outside of it")
+    return export_results(run.recorded(), target, form)

@@ -86,7 +86,7 @@ def verify_restart(
         checks: list[Check] = []
 
         def check(name: str, detail: str, after: SessionState, *pieces: Results) -> None:
-            found = first_difference(whole, *pieces) or _state_difference(single.full_model.model, end, after)
+            found = first_difference(whole, *pieces) or state_difference(single.full_model.model, end, after)
             checks.append(Check(name, not found, found or detail))
 
         again = twin(Buffers())
@@ -214,7 +214,7 @@ def _gap(name: str, a: Any, b: Any) -> str:
     return "" if gap == 0 else f"{name} by {gap} ulp" if gap > 0 else f"{name} is {b} instead of {a}"
 
 
-def _state_difference(model: Model, a: SessionState, b: SessionState) -> str:
+def state_difference(model: Model, a: SessionState, b: SessionState) -> str:
     elements = {
         "y": [e for q in model.states for e in q.element_names],
         "params": [e for q in model.params for e in q.element_names],

@@ -109,26 +109,30 @@ class RunDirectory:
 
     def start(self) -> Checkpoint:
         """Where the run began. Raises `StoreError`."""
-        return self._read(self.path / START)
+        return self.read(self.path / START)
 
     def latest(self) -> Checkpoint:
         """The most advanced checkpoint that is whole; a damaged one is named in a warning and passed over.
 
         Raises `StoreError` if there is none.
         """
-        files = [self.path / END, *self._checkpoints(), self.path / START]
         found: list[Checkpoint] = []
-        for path in files:
-            if path.exists() or path.is_symlink():
-                try:
-                    found.append(self._read(path))
-                except StoreError as problem:
-                    warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
+        for path in self.saved():
+            try:
+                found.append(self.read(path))
+            except StoreError as problem:
+                warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
         if not found:
             raise StoreError(f"{self.path} has no checkpoint that is whole; the run cannot be continued")
         return max(found, key=lambda c: (c.meta.step, c.meta.t, c.position.rows, c.ended))
 
-    def _read(self, path: Path) -> Checkpoint:
+    def saved(self) -> list[Path]:
+        """The files of all states that are there: the end, the checkpoints from the newest on, the start."""
+        files = [self.path / END, *self._checkpoints(), self.path / START]
+        return [path for path in files if path.exists() or path.is_symlink()]
+
+    def read(self, path: Path) -> Checkpoint:
+        """The state in one of these files. Raises `StoreError`."""
         if path.is_symlink():
             raise StoreError(f"{path} is a symbolic link; a run directory holds its own files")
         try:

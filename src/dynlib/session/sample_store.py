@@ -97,11 +97,18 @@ class SampleStore:
 
     def publish(self, segments: Sequence[Segment]) -> None:
         """Make everything taken durable and visible. Raises `StoreError`; nothing is lost by that."""
-        if self._events is not None:
-            labels = {e.name: [label for label, _ in e.log] for e in self.model.events}
-            self._events.publish({"model": self.model.name, "values": labels})
+        beside = self.attributes(segments)
+        for table in reversed(self.tables):  # what counts is how many samples there are
+            table.publish(beside[table.folder.name])
+
+    def attributes(self, segments: Sequence[Segment]) -> dict[str, dict[str, Any]]:
+        """What is published beside each table, by its name."""
         shown = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in segments]
-        self._samples.publish({"model": self.model.name, "columns": list(self.columns), "segments": shown})
+        labels = {e.name: [label for label, _ in e.log] for e in self.model.events}
+        return {
+            SAMPLES: {"model": self.model.name, "columns": list(self.columns), "segments": shown},
+            EVENTS: {"model": self.model.name, "values": labels},
+        }
 
     def rewind(self, rows: int, entries: int) -> None:
         """Go back to numbers of rows that were published once. Raises `StoreError` if they are not whole."""
@@ -120,6 +127,11 @@ class SampleStore:
     def samples(self) -> tuple[int, dict[str, Any]]:
         """How many samples are visible, and what is published beside them at that moment. Raises `StoreError`."""
         return self._samples.published()
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables: samples, and log entries where the model logs events."""
+        return [self._samples, *([] if self._events is None else [self._events])]
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[Array, Array, Array, Array]]:
         """Samples from `first` to before `last`, a chunk at a time: time, step, at_stop, values by column."""

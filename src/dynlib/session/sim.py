@@ -68,12 +68,12 @@ from dynlib.session.snapshot_file import (
 )
 from dynlib.session.snapshots import Snapshot
 from dynlib.session.stored_run import Standing, run_in_directory
+from dynlib.session.stored_snapshot import full_model_in
 from dynlib.session.values import Given, Values, by_name, is_number, merged, plain
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.status import Status
-from dynlib.steppers import get_stepper
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -880,16 +880,7 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Seq
     and `accept=("numerics_revision",)` does not say that this is wanted.
     """
     meta, _ = read_snapshot(path)
-    model = model_in(path, meta)
-    try:
-        spec = get_stepper(meta.pins.stepper)
-        observers = [Observer(**each) for each in meta.observers]
-        full = build(
-            model, stepper=spec.name, dt=meta.nominal_dt or None, jit=jit, math=meta.pins.math, observers=observers
-        )
-    except (ConfigError, ModelError) as problem:
-        raise SnapshotFileError(f"{os.fspath(path)} needs what this library does not have: {problem}") from None
-    sim = Sim(full)
+    sim = Sim(full_model_in(path, meta, jit=jit))
     sim.import_snapshot(path, accept=accept)
     return sim
 

@@ -108,7 +108,13 @@ def _begin(full: FullModel, directory: RunDirectory, arguments: RunArguments, pl
     a = here.accumulator
     position = StorePosition(a.rows, a.entries, plan.extent.transient_end, plan.columns, tuple(a.segments))
     directory.begin(snapshot, position, full.kernel.jit)
-    manifest = {
+    versions = environment(full.kernel.jit)
+    directory.write_manifest({**facts_of(full, state), "versions": versions, "plan": _plan_document(arguments, plan)})
+
+
+def facts_of(full: FullModel, state: SessionState) -> dict[str, Any]:
+    """What the manifest says of the model and of the state in which a run begins."""
+    return {
         "model": full.model.name,
         "structure": full.pins.structure,
         "stepper": full.stepper.name,
@@ -120,10 +126,7 @@ def _begin(full: FullModel, directory: RunDirectory, arguments: RunArguments, pl
         "states": plain(by_name(full.model.states, state["y"])),
         "params": plain(by_name(full.model.params, state["params"])),
         "seed": int(state["seed"][0]) if full.model.random else None,
-        "versions": environment(full.kernel.jit),
-        "plan": _plan_document(arguments, plan),
     }
-    directory.write_manifest(manifest)
 
 
 def _plan_document(arguments: RunArguments, plan: RunPlan) -> dict[str, Any]:

@@ -197,6 +197,40 @@ class Table:
             a, b = max(first - index * size, 0), min(last - index * size, size)
             yield tuple(self._read_chunk(column, index)[a:b] for column in chosen)
 
+    def chunks(self, rows: int) -> int:
+        """How many chunks hold so many rows."""
+        return -(-rows // self.chunk_rows)
+
+    def chunk_files(self, index: int) -> list[Path]:
+        """The files of one chunk, one per array."""
+        return [self._chunk(column, index) for column in self.columns]
+
+    def meta_files(self) -> list[Path]:
+        """The files that describe the table and its arrays."""
+        return [self.folder / "zarr.json", *(self.folder / c.name / "zarr.json" for c in self.columns)]
+
+    def damage(self, rows: int) -> Iterator[StoreError]:
+        """What is wrong with the arrays of so many published rows: each chunk is read, and what describes the array.
+
+        An array may be described as longer than that by a process that was killed while it published.
+        """
+        for column in self.columns:
+            path = self.folder / column.name / "zarr.json"
+            try:
+                document = json.loads(read_stored(path, MAX_META))
+                longer = document["shape"][0]
+                if type(longer) is not int or longer < rows or document != self._documents(longer)[column.name]:
+                    raise StoreError(f"{path} is damaged: it does not describe the array of this run")
+            except StoreError as problem:
+                yield problem
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+                yield StoreError(f"{path} is damaged: it does not describe an array")
+            for index in range(self.chunks(rows)):
+                try:
+                    self._read_chunk(column, index)
+                except StoreError as problem:
+                    yield problem
+
     def _read_chunk(self, column: Column, index: int) -> Array:
         path = self._chunk(column, index)
         size = self.chunk_rows * column.row_bytes
