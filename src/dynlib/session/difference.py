@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import Array
-from dynlib.session.lineage import Deed, Moment
+from dynlib.session.lineage import Deed, Moment, deeds_json
 from dynlib.session.pins import compare_pins
 from dynlib.session.snapshots import Snapshot
 from dynlib.steppers import get_stepper
@@ -68,8 +69,33 @@ class Difference:
                 return row
         raise UnknownNameError("value", name, [row.name for row in self.rows])
 
+    def to_json(self) -> dict[str, Any]:
+        """In strict JSON: the values that differ, null where a moment does not have one, and how many are equal."""
+
+        def number(value: float) -> float | str | None:
+            return None if math.isnan(value) else value if math.isfinite(value) else repr(value)
+
+        return {
+            "a": self.a,
+            "b": self.b,
+            "changed": [
+                {
+                    "kind": r.kind, "name": r.name, "a": number(r.a), "b": number(r.b),
+                    "absolute": number(r.absolute), "relative": number(r.relative),
+                    "ulps": None if r.ulps is None or r.ulps < 0 else r.ulps,
+                }
+                for r in self.changed
+            ],
+            "equal": len(self.rows) - len(self.changed),
+            "pins": {name: list(pair) for name, pair in self.pins.items()},
+            "common": None if self.common is None else self.common.name,
+            "deeds_a": deeds_json(self.deeds_a),
+            "deeds_b": deeds_json(self.deeds_b),
+        }  # fmt: skip
+
     def __str__(self) -> str:
-        lines = [f"{'':<24}{self.a:>22} {self.b:>22} {'absolute':>10} {'relative':>10} {'ulps':>8}"]
+        a, b = (name if len(name) <= 22 else f"…{name[-21:]}" for name in (self.a, self.b))
+        lines = [f"{'':<24}{a:>22} {b:>22} {'absolute':>10} {'relative':>10} {'ulps':>8}"]
         for r in self.changed:
             ulps = "—" if r.ulps is None or r.ulps < 0 else f"{r.ulps}"
             lines.append(

@@ -90,6 +90,21 @@ class SnapshotMeta:
     schema_version: int
     digest: str
 
+    def to_json(self) -> dict[str, Any]:
+        """In strict JSON, without the model itself: of observers the names, of results the columns."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        config = {name: _json_number(value) for name, value in self.stepper_config.items()}
+        return {
+            **{k: v for k, v in plain.items() if k != "document"},
+            "pins": asdict(self.pins),
+            "stepper_config": config,
+            "environment": dict(self.environment),
+            "observers": [o["name"] for o in self.observers],
+            "results": None if self.results is None else list(self.results["columns"]),
+            "store": None if self.store is None else self.store.to_json(),
+            "lineage": lineage_json(self.lineage),
+        }
+
 
 def member_of(spot: Field) -> str:
     """The name of a field's array in the file, without `.npy`."""
