@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google_crc32c import value as crc32c
-from session.kit import forged, parts
+from session.kit import forged, parts, ring_full
 from session.stored_runs import CASES, Case
 from session.test_open_run import SMALL, cut, power_stays_on, ring, stop_at  # noqa: F401
 
@@ -22,6 +23,8 @@ from dynlib import Sim, StoreBusyError, StoreError, open_run
 from dynlib.session.lock import FolderLock, holder_of
 from dynlib.session.run_directory import RunDirectory
 from dynlib.session.run_info import describe_run
+from dynlib.session.snapshot_file import state_from
+from dynlib.session.snapshots import Snapshot
 from dynlib.session.verification import Verification, verify_run
 
 
@@ -208,6 +211,15 @@ def test_order_is_checked_though_the_checksums_are_right(
     assert any(word in failed(verify_run(run)) for word in ("out of order", "logs events that the model does not"))
 
 
+def split(segments: list[dict[str, Any]], **wrong: object) -> None:
+    """One segment as two, of which the second has something wrong."""
+    first = segments[0]
+    rows, entries = [81, first["rows"][1]], [20, first["entries"][1]]
+    second = {**first, "name": "b", "t_start": 4.0, "step_start": 80, "rows": rows, "entries": entries, "resume": True}
+    first.update(t_end=4.0, step_end=80, rows=[0, 81], entries=[0, 20])
+    segments.append(second | wrong)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -216,6 +228,10 @@ def test_order_is_checked_though_the_checksums_are_right(
         (lambda s: s.append({**s[0], "name": "b"}), "does not begin with the sample after"),
         (lambda s: s[0].update(step_end=90, t_end=4.5), "not in its segment"),
         (lambda s: s.clear(), "more segments than are published"),
+        (lambda s: split(s, t_start=3.9), "'b' begins before 'run#0' ends"),
+        (lambda s: split(s, step_start=79), "'b' begins before 'run#0' ends"),
+        (lambda s: split(s, name="run#0"), "two segments have one name"),
+        (lambda s: s[0].update(t_start=6.0), "ends before it begins"),
     ],
 )
 def test_segments_are_checked(change: Callable[[list[dict[str, Any]]], None], message: str, run: Path) -> None:
@@ -265,12 +281,23 @@ def test_a_run_anew_finds_a_forged_log_entry_flag_or_state(run: Path) -> None:
 
 def test_a_checkpoint_is_run_anew(tmp_path: Path) -> None:
     """A forged state is refused by its own lineage; one whose lineage is forged too does not come out again."""
-    cut(tmp_path / "run", 2.9, T=5.0, checkpoint="5 steps")
-    newest = RunDirectory(tmp_path / "run").saved()[0]
-    meta, arrays = parts(newest)
+    folder = tmp_path / "run"
+    cut(folder, 2.9, T=5.0, checkpoint="5 steps")
+    directory, full = RunDirectory(folder), ring_full()
+    last = directory.latest()
+    meta, arrays = parts(last.path)
     arrays["workspace/runtime/base"][0] += 1e-12
-    newest.write_bytes(forged(meta, arrays))
-    assert "the lineage leads to another state" in failed(verify_run(tmp_path / "run"))
+    last.path.write_bytes(forged(meta, arrays))
+    assert "the lineage leads to another state" in failed(verify_run(folder))
+    state = state_from(last.path, last.meta, last.arrays, full.initial_state())
+    base = state["base"] * (1 + 2.0**-52)
+    other = Snapshot("checkpoint", state.edited({"base": base}), full.model, last.meta.lineage.trail)
+    directory.checkpoint(other, last.position, jit=False)
+    last.path.unlink()
+    assert verify_run(folder).ok
+    assert re.search(
+        r"run anew: checkpoint-\d+.npz: in the final state.* base.* by \d ulp", failed(verify_run(folder, replay=True))
+    )
 
 
 def test_an_edited_run_is_not_run_anew(tmp_path: Path) -> None:
