@@ -73,7 +73,7 @@ def test_results_that_cannot_be_written_do_not_cost_the_snapshot(
     path, folder = tmp_path / "a.npz", tmp_path / "r.csv"
     folder.mkdir()
     out = ["--snapshot", str(path), "--out", str(folder)]
-    assert main(["run", NEURON, "--T", "1", *out, "--no-jit", "--quiet"]) == 2
+    assert main(["run", NEURON, "--T", "1", *out, "--no-jit", "--quiet"]) == 3
     assert "Is a directory" in capsys.readouterr().err
     assert dynlib.Sim.inspect_snapshot(path).t == 1.0
 
