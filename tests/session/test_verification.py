@@ -242,6 +242,14 @@ def test_segments_are_checked(change: Callable[[list[dict[str, Any]]], None], me
     assert message in failed(verify_run(run))
 
 
+def test_a_forged_number_of_rows_is_no_endless_list(run: Path) -> None:
+    for name in ("", "t", "step", "at_stop", "u", "w", "s"):
+        path = run / "samples.zarr" / name / "zarr.json"
+        path.write_bytes(re.sub(rb'("shape": \[\s+)101', rb"\g<1>1234567890123", path.read_bytes()))
+    text = failed(verify_run(run))
+    assert 50 < text.count("cannot read") <= 100
+
+
 # -- running anew --------------------------------------------------------------------------------------------------
 
 
