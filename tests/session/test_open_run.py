@@ -16,6 +16,7 @@ from session.stored_runs import content_of, difference
 
 import dynlib
 from dynlib import Buffers, ConfigError, ResumeError, Sim, StoreError, open_run
+from dynlib.session.run_directory import Checkpoint, RunDirectory
 from dynlib.session.sample_store import SampleStore
 
 SMALL = Buffers(rows=8, logs=2, steps=5, foresee=False)
@@ -156,6 +157,48 @@ def test_a_further_run_of_the_session_is_taken_up_to_its_own_end(further: dict[s
     assert outcome.status.name == "DONE"
     assert not difference(content_of(tmp_path / "whole"), content_of(tmp_path / "cut"))
     assert again.state.same_bits(whole.state)
+
+
+def test_ctrl_c_while_the_end_is_saved_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session stands at the end of the run with all that it recorded, and goes on in its folder."""
+    whole, sim = ring(), ring()
+    whole.run(T=3.0, store=tmp_path / "whole")
+    whole.run(T=6.0, resume=True)
+    sim.run(T=1.5, store=tmp_path / "run")
+    sim.run(T=3.0, resume=True)  # one segment more, so that samples would be there twice
+
+    def impatient(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dynlib.session.run_directory.RunDirectory.complete", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            sim.run(T=4.5, resume=True)
+    assert sim.t == 4.5
+    sim.run(T=6.0, resume=True)
+    assert sim.state.same_bits(whole.state)
+    assert sim.raw_results().data.tobytes() == whole.raw_results().data.tobytes()
+    assert open_run(tmp_path / "run").results().raw.data.tobytes() == whole.raw_results().data.tobytes()
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks on lists the checkpoints, and the run replaces them before they are read."""
+    cut(tmp_path / "run", 2.9, T=5.0, checkpoint="5 steps")
+    run = open_run(tmp_path / "run")
+    number = int(run.checkpoint().path.stem.rpartition("-")[2])
+    read = RunDirectory.read
+
+    def late(self: RunDirectory, path: Path) -> Checkpoint:
+        for k in (number, number - 1):
+            old = tmp_path / "run" / f"checkpoint-{k:06d}.npz"
+            if old.exists():
+                old.rename(old.with_name(f"checkpoint-{k + 2:06d}.npz"))
+        return read(self, path)
+
+    monkeypatch.setattr(RunDirectory, "read", late)
+    assert run.checkpoint().path.name == f"checkpoint-{number + 2:06d}.npz"
 
 
 def test_samples_that_are_taken_back_meanwhile_are_noticed(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Journal:
         assert accumulator.store is not None
         self.full, self.directory, self.accumulator, self.store = full, directory, accumulator, accumulator.store
         self.every = every
-        self.failure: StoreError | None = None
+        self.failure: StoreError | KeyboardInterrupt | None = None
         self.terminated = False  # by SIGTERM
         self._trail: Trail | None = None
         self._from: SessionState | None = None

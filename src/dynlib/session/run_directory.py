@@ -116,12 +116,19 @@ class RunDirectory:
 
         Raises `StoreError` if there is none.
         """
-        found: list[Checkpoint] = []
-        for path in self.saved():
-            try:
-                found.append(self.read(path))
-            except StoreError as problem:
-                warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
+        while True:
+            found: list[Checkpoint] = []
+            vanished = False  # as happens to who looks at a run that goes on
+            for path in self.saved():
+                try:
+                    found.append(self.read(path))
+                except StoreError as problem:
+                    if os.path.lexists(path):
+                        warnings.warn(f"{problem}; an earlier checkpoint is used", stacklevel=3)
+                    else:
+                        vanished = True
+            if not vanished:
+                break
         if not found:
             raise StoreError(f"{self.path} has no checkpoint that is whole; the run cannot be continued")
         return max(found, key=lambda c: (c.meta.step, c.meta.t, c.position.rows, c.ended))

@@ -43,14 +43,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class StoredPassage:
-    """What came of a run in a directory; `failure` is the error of the disk that stopped it, if one did.
+    """What came of a run in a directory; `failure` is the error of the disk, or the Ctrl-C while it was saved.
 
     `kind` says whether the run was "started" or "continued", or was "complete" before.
     """
 
     passage: Passage
     accumulator: Accumulator
-    failure: StoreError | None
+    failure: StoreError | KeyboardInterrupt | None
     terminated: bool
     kind: str = "started"
 
@@ -269,6 +269,6 @@ def _carried_out(
     if journal.failure is None:
         try:
             journal.end(passage.state)
-        except StoreError as problem:
+        except (StoreError, KeyboardInterrupt) as problem:  # what was computed is not lost to the session
             journal.failure = problem
     return StoredPassage(passage, accumulator, journal.failure, journal.terminated)
