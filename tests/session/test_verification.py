@@ -17,7 +17,7 @@ import pytest
 from google_crc32c import value as crc32c
 from session.kit import forged, parts, ring_full
 from session.stored_runs import CASES, Case
-from session.test_open_run import SMALL, cut, power_stays_on, ring, stop_at  # noqa: F401
+from session.test_open_run import SMALL, cut, ring, short_pauses_and_no_waiting, stop_at  # noqa: F401
 
 from dynlib import Sim, StoreBusyError, StoreError, open_run
 from dynlib.session.lock import FolderLock, holder_of
