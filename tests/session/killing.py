@@ -28,7 +28,7 @@ from dynlib.runtime.driver import Buffers
 EVERY = "0.02s"
 SMALL = Buffers(rows=500, logs=100, steps=500)
 LONGEST_LIFE = 0.4  # of the time that a run takes undisturbed
-LENGTHS = {"rk45": 30_000.0, "rk4": 30_000.0, "euler_maruyama": 30_000.0, "ab3": 30_000.0, "map": 10_000.0}
+LENGTHS = {"rk45": 30_000.0, "rk4": 30_000.0, "euler_maruyama": 30_000.0, "ab3": 30_000.0, "map": 1_000_000.0}
 
 
 def length(case: Case) -> float:

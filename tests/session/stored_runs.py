@@ -43,7 +43,7 @@ CASES = (
     Case("rk4", "observed", {"record_dt": 0.037, "transient": 3.0}),
     Case("euler_maruyama", "both", {"seed": 7, "record_interval": 3}),
     Case("ab3", "events", {"record_vars": ["r", "x"]}),
-    Case("map", "arrays", {"transient": 20.0, "tag": "only"}),
+    Case("map", "both", {"transient": 20.0, "tag": "only"}),
 )
 
 
