@@ -23,11 +23,11 @@ class Where:
         return Where(self.file, self.table if table is None else table, self.key if key is None else key)
 
     def __str__(self) -> str:
-        parts = [self.file] if self.file else []
+        parts = [shortened(self.file, 200)] if self.file else []
         if self.table:
-            parts.append(f"[{self.table}]")
+            parts.append(f"[{shortened(self.table, 100)}]")
         if self.key:
-            parts.append(self.key)
+            parts.append(shortened(self.key, 100))
         return " ".join(parts)
 
 
@@ -45,7 +45,7 @@ class ModelError(DynlibError):
 
     def __init__(self, message: str, where: Where | None = None) -> None:
         self.where = where or Where()
-        prefix = str(self.where)
+        prefix, message = str(self.where), shortened(message, 1000)
         super().__init__(f"{prefix}: {message}" if prefix else message)
 
 
@@ -56,15 +56,16 @@ class ExpressionError(ModelError):
         before = text[:position]
         self.line = before.count("\n") + 1
         self.column = position - (before.rfind("\n") + 1) + 1
-        lines = text.splitlines() or [""]
-        shown = lines[min(self.line, len(lines)) - 1]
+        lines = text.split("\n")
+        shown = lines[self.line - 1]
         if len(shown) > 160:
             start = max(0, self.column - 80)
             shown, pointer = shown[start : start + 160], self.column - start
         else:
             pointer = self.column
+        shown = "".join(c if c.isprintable() else " " for c in shown)
         place = f"line {self.line}, column {self.column}" if len(lines) > 1 else f"column {self.column}"
-        super().__init__(f"{message} ({place})\n    {shown}\n    {' ' * (pointer - 1)}^", where)
+        super().__init__(f"{shortened(message, 400)} ({place})\n    {shown}\n    {' ' * (pointer - 1)}^", where)
 
 
 class ConfigError(DynlibError, ValueError):
@@ -119,10 +120,16 @@ class NumericsWarning(UserWarning):
     """A run ended early because of its numerics; what was computed before is kept."""
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and end where it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 40]} … {text[-37:]}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A tail for an error message: the nearest known name, or a list of a few."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    comparable = [k for k in names[:1000] if len(k) <= 100] if len(name) <= 100 else []
+    near = difflib.get_close_matches(name, comparable, n=1, cutoff=0.6)
     if not near:
         near = [k for k in names if k.lower() == name.lower()][:1]
     if near:

@@ -11,6 +11,7 @@ from dynlib.errors import ExpressionError, ModelError, Where, suggest
 from dynlib.spec.expressions import (
     EVENT_MACROS,
     FUNCTIONS,
+    MAX_NAME,
     MAX_TREE,
     Binary,
     Call,
@@ -37,9 +38,18 @@ from dynlib.spec.model import (
     SimDefaults,
 )
 from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate, resolve_text
+from dynlib.spec.source import document_of
+from dynlib.spec.work import limit_work
 
 MAX_COMPONENTS = 2_000_000
 MAX_CALLS = 20  # a compiler visits functions that call functions recursively
+MAX_FUNCTIONS = MAX_PRESETS = MAX_PROCESSES = 1000
+MAX_ARGUMENTS = 64
+MAX_KEYS = 100_000  # of all tables
+MAX_TEXTS = 1_000_000  # characters of all expressions and other texts
+MAX_LEVELS = 16  # tables in tables
+MAX_BITS = 4096  # of a whole number; floats end at 1024
+MAX_NARROW = 3.4028235677973366e38  # rounds to infinity in float32
 TABLES = [
     "model",
     "states",
@@ -56,7 +66,7 @@ TABLES = [
     "sim",
     "meta",
 ]
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{MAX_NAME - 1}}}\Z")
 _SIZED = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*\[(.+)\]\s*\Z", re.DOTALL)
 _TARGET = re.compile(
     r"\s*(?:d\(\s*(?P<call>[A-Za-z]\w*)\s*\)|(?P<name>[A-Za-z]\w*))\s*(?:\[(?P<index>[^\]]*)\])?\s*(?P<per>/\s*dt)?\s*\Z"
@@ -74,7 +84,52 @@ Document = Mapping[str, Any]
 
 def model_from_document(document: Document, source: str = "") -> Model:
     """Check a document and freeze it. Raises `ModelError` naming file, table, key and column."""
-    return _Reader(document, source).model()
+    keys, letters = check_plain(document, Where(source))
+    model = _Reader(document, source).model()
+    if 2 * keys > MAX_KEYS or 100 * letters > MAX_TEXTS:
+        check_plain(document_of(model), Where(source))  # written out, it is longer, and must be read again
+    return model
+
+
+def check_plain(document: object, where: Where) -> tuple[int, int]:
+    """Refuse what no model needs and what ordinary code trips over: deep tables, endless numbers, broken text.
+
+    Returns the number of keys and of characters of text. Raises `ModelError`.
+    """
+    stack: list[tuple[object, tuple[str, ...], int]] = [(document, (), 0)]
+    keys = letters = 0
+    while stack:
+        value, path, level = stack.pop()
+        at = where.at(table=".".join(path[:-1]), key=path[-1]) if path else where
+        if level > MAX_LEVELS:
+            raise ModelError(f"tables and lists are nested deeper than {MAX_LEVELS} levels", where.at(table=path[0]))
+        match value:
+            case str():
+                letters += len(value)
+                _check_text(value, at)
+            case int() if value.bit_length() > MAX_BITS:
+                raise ModelError("is a whole number with thousands of digits", at)
+            case Mapping():
+                keys += len(value)
+                for key, part in value.items():
+                    if not isinstance(key, str):
+                        raise ModelError(f"a key must be text, not {type(key).__name__}", at)
+                    _check_text(key, at)
+                    stack.append((part, (*path, key), level + 1))
+            case list() | tuple():
+                stack.extend((part, path, level + 1) for part in value if not isinstance(part, float))
+        if keys > MAX_KEYS or letters > MAX_TEXTS:
+            most = f"{MAX_KEYS} names" if keys > MAX_KEYS else f"{MAX_TEXTS} characters of text"
+            raise ModelError(f"has more than {most}; array states need one name and one equation", where)
+    return keys, letters
+
+
+def _check_text(text: str, at: Where) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ModelError("holds text that is not valid Unicode", at) from None
 
 
 class _Reader:
@@ -84,6 +139,7 @@ class _Reader:
         self.scope = Scope()
         self.terms = Terms()
         self.random = False
+        self.narrow = False
 
     # -- plain access ------------------------------------------------------------------------------------------
 
@@ -133,12 +189,23 @@ class _Reader:
 
     def fresh_name(self, name: str, where: Where, taken: Mapping[str, str]) -> str:
         if not _NAME.match(name):
-            raise ModelError(f"{name!r} is not a name (letters, digits and _, starting with a letter)", where)
+            raise ModelError(
+                f"{name!r} is not a name (at most {MAX_NAME} letters, digits and _, starting with a letter)", where
+            )
         if is_reserved(name):
             raise ModelError(f"{name!r} is a word of the language and cannot be redefined", where)
         if name in taken:
             raise ModelError(f"{name!r} is already defined in [{taken[name]}]", where)
         return name
+
+    def initial(self, value: object, where: Where) -> float:
+        """A finite number of the model's dtype."""
+        return self.within(self.number(value, where), where)
+
+    def within(self, value: float, where: Where) -> float:
+        if self.narrow and not abs(value) < MAX_NARROW:
+            raise ModelError(f"{value:g} is too large for float32", where)
+        return value
 
     # -- the model ---------------------------------------------------------------------------------------------
 
@@ -154,6 +221,7 @@ class _Reader:
         dtype = head.get("dtype", "float64")
         if dtype not in ("float64", "float32"):
             raise ModelError(f"must be 'float64' or 'float32', not {dtype!r}", where.at(key="dtype"))
+        self.narrow = dtype == "float32"
         taken: dict[str, str] = {}
         constants = self.constants(taken)
         self.scope = Scope(constants=constants)
@@ -167,16 +235,22 @@ class _Reader:
         for name in aux:
             taken[self.fresh_name(name, self.where.at(table="aux"), taken)] = "aux"
         arity: dict[str, int] = {}
+        if len(functions) > MAX_FUNCTIONS:
+            raise ModelError(f"has more than {MAX_FUNCTIONS} functions", self.where.at(table="functions"))
         for name, body in functions.items():
             at = self.where.at(table=f"functions.{name}")
             self.fresh_name(name, at, taken)
             if name in FUNCTIONS or name in EVENT_MACROS:
                 raise ModelError(f"{name!r} is a function of the language and cannot be redefined", at)
+            if name.startswith("lag_") and taken.get(name[4:]) == "states":
+                raise ModelError(f"{name!r} is how past values of the state {name[4:]!r} are written", at)
             taken[name] = "functions"
             if not isinstance(body, Mapping):
                 raise ModelError("must be a table with args and expr", at)
             self.keys(body, ("args", "expr"), at)
             arity[name] = len(self.names(body.get("args", []), at.at(key="args")))
+            if arity[name] > MAX_ARGUMENTS:
+                raise ModelError(f"has more than {MAX_ARGUMENTS} arguments", at.at(key="args"))
         self.scope = Scope(
             frozenset(q.name for q in states),
             frozenset(q.name for q in params),
@@ -186,6 +260,8 @@ class _Reader:
             arity,
         )
         by_state = {q.name: q for q in states}
+        if len(self.table("presets")) > MAX_PRESETS:
+            raise ModelError(f"has more than {MAX_PRESETS} presets", self.where.at(table="presets"))
         rhs, inverse, jacobian = self.equations(kind, by_state)
         noise, shared = self.noise(kind, by_state)
         model = Model(
@@ -210,16 +286,23 @@ class _Reader:
             meta=tuple((k, str(v)) for k, v in self.table("meta").items()),
             source=self.source,
         )
+        for node in (part for row in model.jacobian for cell in row for part in walk(cell)):
+            if isinstance(node, Lag) and node.steps > model.lag_depth.get(node.state, 0):
+                at = self.where.at(table="equations.jacobian", key="expr")
+                raise ModelError(f"uses lag_{node.state}({node.steps}), which nothing else in the model does", at)
         self.no_cycles(model)
+        limit_work(model, self.where)
+        if sum(model.lag_depth.values()) > MAX_COMPONENTS:
+            raise ModelError(f"lags of more than {MAX_COMPONENTS} past values", self.where)
         return model
 
     def constants(self, taken: dict[str, str]) -> dict[str, float]:
         values: dict[str, float] = {}
+        self.scope = Scope(constants=values)  # each may use those before it
         for name, value in self.table("constants").items():
             where = self.where.at(table="constants", key=name)
             taken[self.fresh_name(name, where, taken)] = "constants"
-            self.scope = Scope(constants=values)
-            values = {**values, name: self.number(value, where)}
+            values[name] = self.number(value, where)
         return values
 
     def quantities(self, table: str, taken: dict[str, str]) -> tuple[Quantity, ...]:
@@ -241,28 +324,32 @@ class _Reader:
                 size = len(value)
             if len(value) != size or not value:
                 raise ModelError(f"has {len(value)} values for {size} elements", where)
-            return Quantity(name, size, tuple(self.number(v, where) for v in value))
+            return Quantity(name, size, tuple(self.initial(v, where) for v in value))
         if size is None:
-            return Quantity(name, None, (self.number(value, where),))
+            return Quantity(name, None, (self.initial(value, where),))
         return Quantity(name, size, self.array_values(value, size, where))
 
     def array_values(self, value: object, size: int, where: Where) -> tuple[float, ...]:
         """Initial values of an array: one number for all, or `expr for i in range(N)`."""
         if not isinstance(value, str):
-            return (self.number(value, where),) * size
+            return (self.initial(value, where),) * size
         body, var, bounds = parse_looped(value, where)
         if var is None or bounds is None:
-            return (self.number(value, where),) * size
+            return (self.initial(value, where),) * size
         resolver = Resolver(self.scope, value, where, timed=False)
         loop = self.loop(var, bounds, resolver)
         if len(loop.indices) != size:
             raise ModelError(f"the loop gives {len(loop.indices)} values for {size} elements", where)
         inner = Resolver(self.scope, value, where, timed=False, local={var: (loop.start, loop.stop - 1)})
         node = inner.resolve(body)
+        try:
+            self.terms.spend(size, node)
+        except ArithmeticError as problem:
+            raise inner.fail(f"cannot be computed ({problem})", node) from None
         values = tuple(self.value_of(node, value, where, {var: float(i)}) for i in loop.indices)
         if not all(math.isfinite(v) for v in values):
             raise ModelError("gives a value that is not finite", where)
-        return values
+        return tuple(self.within(v, where) for v in values)
 
     def loop(self, var: str, bounds: tuple[Node, Node, Node], resolver: Resolver) -> Loop:
         numbers = []
@@ -319,6 +406,8 @@ class _Reader:
         if any(lists) and not all(lists):
             raise ModelError("must be one expression for each state, or a list for each state", where)
         width = len(next(iter(table.values()))) if all(lists) else 1
+        if width > MAX_PROCESSES:
+            raise ModelError(f"has more than {MAX_PROCESSES} processes", where)
         columns = []
         for k in range(width):
             covered = {q.name: bytearray(q.count) for q in states.values()}
@@ -397,7 +486,7 @@ class _Reader:
             if var is not None:
                 raise ModelError(f"state {state!r} is a scalar; its equation takes no 'for'", where)
             self.cover(covered[state], range(1), state, where)
-            return Equation(state, None, None, resolver.resolve(body))
+            return Equation(state, None, None, resolver.whole(body))
         if q.size is None:
             raise ModelError(f"state {state!r} is a scalar and has no elements", where)
         index = parse(index_text, where)
@@ -408,13 +497,13 @@ class _Reader:
         else:
             loop = None
         if loop is not None:
-            if loop.var in {*self.scope.states, *self.scope.params, *self.scope.aux, *self.scope.functions, "t"}:
+            if self.scope.defines(loop.var) or loop.var == "t":
                 raise ModelError(f"loop index {loop.var!r} is the name of something else in the model", where)
             span = {loop.var: (loop.start, loop.indices[-1])}
             resolver = Resolver(self.scope, right, where, local=span, random=self.random)
-        index = Resolver(self.scope, index_text, where, local=resolver.local).resolve(index)
+        index = Resolver(self.scope, index_text, where, local=resolver.local).whole(index)
         self.cover(covered[state], _elements(index, loop, resolver, q, where), state, where)
-        return Equation(state, index, loop, resolver.resolve(body))
+        return Equation(state, index, loop, resolver.whole(body))
 
     def cover(self, flags: bytearray, elements: range, state: str, where: Where) -> None:
         span = slice(elements.start, elements.stop, elements.step)
@@ -466,7 +555,7 @@ class _Reader:
             if not _NAME.match(arg) or is_reserved(arg):
                 raise ModelError(f"{arg!r} cannot name an argument", where.at(key="args"))
         text = self.text(body.get("expr"), where.at(key="expr"))
-        node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).resolve(
+        node = Resolver(self.scope, text, where.at(key="expr"), args=frozenset(args)).whole(
             parse(text, where.at(key="expr"))
         )
         return Function(name, args, node)
@@ -525,14 +614,14 @@ class _Reader:
         expr = parse(text, where)
         index: Node | None = None
         if index_text is not None:
-            item = Resolver(scope, index_text, where).resolve(Item(target, parse(index_text, where)))
+            item = Resolver(scope, index_text, where).whole(Item(target, parse(index_text, where)))
             index = item.index if isinstance(item, Item) else None
         elif target in scope.sizes:
             raise ModelError(f"{target!r} is an array; set one element, as in {target}[0] = …", where)
         if op:
             current: Node = Name(target) if index is None else Item(target, index)
             expr = Binary(op, current, expr)
-        return Action(target, index, Resolver(scope, text, where, random=True).resolve(expr))
+        return Action(target, index, Resolver(scope, text, where, random=True).whole(expr))
 
     def preset(self, name: str, body: object, states: tuple[Quantity, ...], params: tuple[Quantity, ...]) -> Preset:
         return read_preset(name, body, states, params, self.where.at(table=f"presets.{name}"))
@@ -589,6 +678,7 @@ class _Reader:
         uses |= {f.name: (f.expr, self.where.at(table=f"functions.{f.name}", key="expr")) for f in model.functions}
         chains: dict[str, tuple[int, int]] = {}  # the longest below each name, and the most calls in one
         functions = {f.name: f for f in model.functions}
+        order = {name: k for k, name in enumerate(uses)}
 
         def visit(name: str, path: tuple[str, ...]) -> tuple[int, int]:
             if name in chains:
@@ -601,7 +691,7 @@ class _Reader:
             used |= {node.fn for node in walk(expr) if isinstance(node, Call)}
             length, calls = len(path), 0
             if length <= MAX_TREE:
-                below = [visit(other, (*path, name)) for other in uses if other in used]
+                below = [visit(other, (*path, name)) for other in sorted(used & order.keys(), key=order.__getitem__)]
                 length = 1 + max((each for each, _ in below), default=0)
                 calls = (name in functions) + max((each for _, each in below), default=0)
             if length > MAX_TREE:

@@ -16,6 +16,7 @@ MAX_TEXT = 20_000
 MAX_DEPTH = 60
 MAX_NODES = 20_000
 MAX_TREE = 200
+MAX_NAME = 100
 
 EVENT_MACROS = {
     "cross_up": 2,
@@ -180,7 +181,8 @@ class _Token:
 def _tokenize(text: str, where: Where) -> list[_Token]:
     tokens: list[_Token] = []
     pos = 0
-    while text[pos:].strip():
+    end_of_text = len(text.rstrip())
+    while pos < end_of_text:
         match = _TOKEN.match(text, pos)
         if match is None or match.lastgroup is None:
             while text[pos].isspace():
@@ -191,6 +193,10 @@ def _tokenize(text: str, where: Where) -> list[_Token]:
         end = match.end()
         if match.lastgroup == "num" and end < len(text) and (text[end].isalpha() or text[end] in "_."):
             raise ExpressionError(f"malformed number {token + text[end]!r}", text, start, where)
+        if match.lastgroup == "name" and len(token) > MAX_NAME + 20:  # a name with `lag_` or `before_`
+            raise ExpressionError(
+                f"{token[:20]!r}… is too long; a name has at most {MAX_NAME} letters", text, start, where
+            )
         tokens.append(_Token(match.lastgroup, token, start))
         pos = end
     tokens.append(_Token("end", "", len(text)))
@@ -198,7 +204,7 @@ def _tokenize(text: str, where: Where) -> list[_Token]:
 
 
 class _Parser:
-    """Pratt parser; one instance per expression."""
+    """Pratt parser; one instance per expression. Brackets in brackets cost few calls: Python allows only so many."""
 
     def __init__(self, text: str, where: Where) -> None:
         if len(text) > MAX_TEXT:
@@ -247,33 +253,35 @@ class _Parser:
         return node
 
     def disjunction(self) -> Node:
-        return self._logic("or", lambda: self._logic("and", self.negation))
-
-    def _logic(self, word: str, operand: Callable[[], Node]) -> Node:
-        first = operand()
+        first = self.conjunction()
         parts = [first]
-        while self.is_word(word):
+        while self.is_word("or"):
             self.take()
-            parts.append(operand())
-        return first if len(parts) == 1 else Logic(word, tuple(parts), pos=first.pos)
+            parts.append(self.conjunction())
+        return first if len(parts) == 1 else Logic("or", tuple(parts), pos=first.pos)
 
-    def negation(self) -> Node:
+    def conjunction(self) -> Node:
+        first = self.comparison()
+        parts = [first]
+        while self.is_word("and"):
+            self.take()
+            parts.append(self.comparison())
+        return first if len(parts) == 1 else Logic("and", tuple(parts), pos=first.pos)
+
+    def comparison(self) -> Node:
         nots: list[int] = []
         while self.is_word("not"):
             nots.append(self.take().pos)
-        node = self.comparison()
-        for pos in reversed(nots):
-            node = Unary("not", node, pos=pos)
-        return node
-
-    def comparison(self) -> Node:
         first = self.arithmetic(0)
         ops: list[str] = []
         operands = [first]
         while self.is_op(*_COMPARE):
             ops.append(self.take().text)
             operands.append(self.arithmetic(0))
-        return Compare(tuple(ops), tuple(operands), pos=first.pos) if ops else first
+        node = Compare(tuple(ops), tuple(operands), pos=first.pos) if ops else first
+        for pos in reversed(nots):
+            node = Unary("not", node, pos=pos)
+        return node
 
     def arithmetic(self, least: int) -> Node:
         left = self.signed()
@@ -286,23 +294,18 @@ class _Parser:
         signs: list[_Token] = []
         while self.is_op("-", "+"):
             signs.append(self.take())
-        node = self.power()
-        for token in reversed(signs):
-            if token.text == "-":
-                node = Unary("-", node, pos=token.pos)
-        return node
-
-    def power(self) -> Node:
-        base = self.primary()
+        node = self.primary()
         if self.is_op("**", "^"):
             token = self.take()
             self.depth += 1
             if self.depth > MAX_DEPTH:
                 raise self.fail(f"expression nested deeper than {MAX_DEPTH} levels", token.pos)
-            exponent = self.signed()
+            node = Binary("**", node, self.signed(), pos=token.pos)
             self.depth -= 1
-            return Binary("**", base, exponent, pos=token.pos)
-        return base
+        for token in reversed(signs):
+            if token.text == "-":
+                node = Unary("-", node, pos=token.pos)
+        return node
 
     def primary(self) -> Node:
         token = self.take()
@@ -359,7 +362,7 @@ class _Parser:
         """`for i in range(a, b, c)`."""
         self.expect("for")
         var = self.take()
-        if var.kind != "name" or is_reserved(var.text):
+        if var.kind != "name" or is_reserved(var.text) or len(var.text) > MAX_NAME:
             raise self.fail("expected the name of a loop index after 'for'", var.pos)
         self.expect("in")
         self.expect("range")
@@ -381,8 +384,6 @@ def parse(text: str, where: Where | None = None) -> Node:
     parser = _Parser(text, where or Where())
     node = parser.expression()
     parser.finish()
-    if sum(1 for _ in walk(node)) > MAX_NODES:
-        raise parser.fail(f"expression has more than {MAX_NODES} parts", 0)
     _limit_tree(parser, node)
     return node
 
@@ -410,10 +411,22 @@ def _limit_tree(parser: _Parser, node: Node) -> None:
         level = [part for parent in level for part in children(parent)]
 
 
+def measure(node: Node) -> tuple[int, int]:
+    """Number of parts and of levels; where there are more than `MAX_NODES` parts, it stops counting.
+
+    Nodes may be shared: a short text with macros can stand for a tree that no machine could write.
+    """
+    level, parts, depth = [node], 0, 0
+    while level and parts <= MAX_NODES:
+        parts, depth = parts + len(level), depth + 1
+        level = [part for parent in level for part in children(parent)]
+    return parts, depth
+
+
 def children(node: Node) -> Iterator[Node]:
     """The direct parts of a node, left to right."""
-    for f in fields(node):
-        value = getattr(node, f.name)
+    for name in node.__slots__:
+        value = getattr(node, name)
         if isinstance(value, Node):
             yield value
         elif isinstance(value, tuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynlib.errors import ModelError, Where, suggest
-from dynlib.spec.document import model_from_document
+from dynlib.spec.document import check_plain, model_from_document
 from dynlib.spec.model import Model
 from dynlib.spec.mods import apply_mods, available_mods
 
@@ -19,6 +19,12 @@ ModelLike = str | Path | Model
 _BUILTIN = "builtin://"
 _INLINE = "inline:"
 _BUILTIN_NAME = re.compile(r"[a-z0-9_]+(?:/[a-z0-9_]+)*\Z")
+MAX_KEY_PARTS = 20
+_TOML_TOKEN = re.compile(
+    r"""(?P<skip>\#[^\n]*+|[ \t]++|"{3}(?:[^"\\]|\\.|"(?!""))*+(?:"{3})?|'{3}(?:[^']|'(?!''))*+(?:'{3})?)"""
+    r"""|(?P<part>[\w+-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)|(?P<dot>\.)|.""",
+    re.DOTALL | re.ASCII,
+)
 
 
 def builtin_models() -> list[str]:
@@ -47,7 +53,7 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
         return location
     base, chosen = _split_mod(str(location))
     document, source = read_document(base)
-    edits = [_find_mod(name, document, source) for name in (*chosen, *mods)]
+    edits = [edit for name in (*chosen, *mods) for edit in _find_mods(name, document, source)]
     if edits:
         document = apply_mods(document, edits, Where(source))
     return model_from_document(document, source)
@@ -90,18 +96,40 @@ def _read(path: Path, location: str) -> str:
         raise ModelError("not a regular file", Where(location))
     if path.stat().st_size > MAX_FILE:
         raise ModelError(f"file larger than {MAX_FILE // 2**20} MiB", Where(location))
-    return path.read_text("utf-8")
+    with path.open(encoding="utf-8") as file:
+        return file.read(MAX_FILE + 1)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     if len(text) > MAX_FILE:
         raise ModelError(f"text larger than {MAX_FILE // 2**20} MiB", Where(source))
+    _check_keys(text, Where(source))
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
     except ValueError as problem:  # not TOML, or a number with thousands of digits
         raise ModelError(f"not valid TOML: {problem}", Where(source)) from None
     except RecursionError:
         raise ModelError("not valid TOML: nested too deeply", Where(source)) from None
+    check_plain(document, Where(source))
+    return document
+
+
+def _check_keys(text: str, where: Where) -> None:
+    """The time that `tomllib` takes for a key grows with the square of its parts."""
+    parts = 0  # in a row, with dots between them
+    dotted = False
+    for token in _TOML_TOKEN.finditer(text):
+        match token.lastgroup:
+            case "part":
+                parts = parts + 1 if dotted else 1
+                dotted = False
+                if parts > MAX_KEY_PARTS:
+                    line = text.count("\n", 0, token.start()) + 1
+                    raise ModelError(f"line {line} has a key of more than {MAX_KEY_PARTS} parts", where)
+            case "dot":
+                dotted = parts > 0
+            case None:
+                parts, dotted = 0, False
 
 
 def _split_mod(location: str) -> tuple[str, tuple[str, ...]]:
@@ -111,16 +139,16 @@ def _split_mod(location: str) -> tuple[str, tuple[str, ...]]:
     return base, tuple(n for n in names.split(",") if n)
 
 
-def _find_mod(name: str, document: Mapping[str, Any], source: str) -> tuple[str, Mapping[str, Any]]:
+def _find_mods(name: str, document: Mapping[str, Any], source: str) -> list[tuple[str, Mapping[str, Any]]]:
     if name.startswith(_INLINE):
         mods = available_mods(_parse(name.removeprefix(_INLINE), "inline mod"), Where("inline mod"))
-        return _single(mods, "inline mod")
+        return [_single(mods, "inline mod")]
     base, chosen = _split_mod(name)
     if chosen or base.endswith(".toml"):
         other, other_source = read_document(base)
         mods = available_mods(other, Where(other_source))
-        return (chosen[0], _named(mods, chosen[0], other_source)) if chosen else _single(mods, other_source)
-    return name, _named(available_mods(document, Where(source)), name, source)
+        return [(each, _named(mods, each, other_source)) for each in chosen] or [_single(mods, other_source)]
+    return [(name, _named(available_mods(document, Where(source)), name, source))]
 
 
 def _named(mods: Mapping[str, Mapping[str, Any]], name: str, source: str) -> Mapping[str, Any]:

@@ -193,6 +193,26 @@ class Model:
             yield self.sim.stop
 
     @cached_property
+    def aux_by_name(self) -> dict[str, Aux]:
+        """The aux variables by name."""
+        return {a.name: a for a in self.aux}
+
+    @cached_property
+    def function_by_name(self) -> dict[str, Function]:
+        """The functions by name."""
+        return {f.name: f for f in self.functions}
+
+    @cached_property
+    def scalar_places(self) -> dict[str, tuple[str, int]]:
+        """Each scalar state and parameter: the vector that holds it, "y" or "p", and where."""
+        return {
+            q.name: (vector, span.start)
+            for vector, group in (("y", self.states), ("p", self.params))
+            for q, span in spans(group)
+            if q.size is None
+        }
+
+    @cached_property
     def lag_depth(self) -> dict[str, int]:
         """For each state read by `lag_x(k)` or a crossing macro, the greatest k; in order of the states."""
         depth: dict[str, int] = {}
@@ -205,7 +225,7 @@ class Model:
     @cached_property
     def rhs_uses_lags(self) -> bool:
         """Whether the right-hand side reads past states (directly, through aux or through functions)."""
-        return any(isinstance(node, Lag) for e in self.equations for node in walk_through(self, e.expr))
+        return any(isinstance(node, Lag) for node in walk_through(self, *(e.expr for e in self.equations)))
 
     @cached_property
     def random(self) -> bool:
@@ -263,12 +283,12 @@ class Model:
         return f"<Model {self.name!r}: {self.kind} of {states}; structure {self.structure_hash[:12]}>"
 
 
-def walk_through(model: Model, node: Node) -> Iterator[Node]:
-    """Like `walk`, but also entering the aux variables and functions that the expression uses."""
-    aux = {a.name: a.expr for a in model.aux}
-    functions = {f.name: f.expr for f in model.functions}
+def walk_through(model: Model, *nodes: Node) -> Iterator[Node]:
+    """Like `walk`, but also entering, once each, the aux variables and functions that the expressions use."""
+    aux = {name: a.expr for name, a in model.aux_by_name.items()}
+    functions = {name: f.expr for name, f in model.function_by_name.items()}
     seen: set[str] = set()
-    queue = [node]
+    queue = list(nodes)
     while queue:
         for part in walk(queue.pop()):
             yield part

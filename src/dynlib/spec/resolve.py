@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from dynlib.errors import ExpressionError, Where, suggest
 from dynlib.spec.expressions import (
     C_FUNCTIONS,
     EVENT_MACROS,
     FUNCTIONS,
+    MAX_DEPTH,
+    MAX_NAME,
+    MAX_NODES,
+    MAX_TEXT,
     RANDOM,
     Binary,
     Bool,
@@ -26,14 +31,19 @@ from dynlib.spec.expressions import (
     Reduce,
     Unary,
     builtin_constant,
+    children,
+    measure,
     parse,
     rebuild,
+    spell,
     walk,
 )
 
 MAX_LAG = 1000
-MAX_TERMS = 1_000_000
+MAX_VALUE_WORK = 10_000_000
+MAX_SUMS = 8
 _INT_LIMIT = 2**53
+_TEXT_OF_A_NODE = MAX_NAME + 30  # a name, or a number and its operator
 Interval = tuple[int, int]
 
 
@@ -47,6 +57,10 @@ class Scope:
     sizes: Mapping[str, int] = field(default_factory=dict)
     aux: frozenset[str] = frozenset()
     functions: Mapping[str, int] = field(default_factory=dict)
+
+    def defines(self, word: str) -> bool:
+        """Whether the model has a quantity or function of this name."""
+        return any(word in names for names in (self.states, self.params, self.aux, self.functions))
 
     def known(self) -> list[str]:
         """Names that may stand for a value."""
@@ -68,6 +82,24 @@ class Resolver:
 
     def fail(self, message: str, node: Node) -> ExpressionError:
         return ExpressionError(message, self.text, node.pos, self.where)
+
+    def whole(self, node: Node) -> Node:
+        """A whole expression with every name resolved, which can be written as text and read again.
+
+        Constants and macros make a tree larger than its text was. Raises `ExpressionError`.
+        """
+        resolved = self.resolve(node)
+        parts, depth = measure(resolved)
+        if parts > MAX_NODES:
+            raise self.fail(f"written out, this has more than {MAX_NODES} parts", node)
+        if parts * _TEXT_OF_A_NODE < MAX_TEXT and depth < MAX_DEPTH:
+            return resolved
+        try:
+            parse(spell(resolved))
+        except ExpressionError as problem:
+            reason = str(problem).split("\n", 1)[0]
+            raise self.fail(f"written out, with the values of constants, this is refused: {reason}", node) from None
+        return resolved
 
     def resolve(self, node: Node) -> Node:
         """The node with every name resolved. Raises `ExpressionError`."""
@@ -206,8 +238,10 @@ class Resolver:
     def _reduce(self, node: Reduce) -> Node:
         if node.var in self.local or node.var in self.args:
             raise self.fail(f"loop index {node.var!r} is already in use", node)
-        if node.var in (*self.scope.states, *self.scope.params, *self.scope.aux, *self.scope.functions):
+        if self.scope.defines(node.var):
             raise self.fail(f"loop index {node.var!r} is the name of something else in the model", node)
+        if len(self.local) >= MAX_SUMS:
+            raise self.fail(f"more than {MAX_SUMS} loops inside one another", node)
         bounds = [self.resolve(part) for part in (node.start, node.stop, node.step)]
         span = self.loop_interval(bounds[0], bounds[1], bounds[2], node)
         inner = Resolver(
@@ -227,6 +261,12 @@ class Resolver:
 
     def interval(self, node: Node) -> Interval:
         """Bounds of a whole-number expression over all values of its loop indices."""
+        low, high = self._interval(node)
+        if max(-low, high) >= _INT_LIMIT:
+            raise self.fail("the numbers of an index or a range must stay below 2**53", node)
+        return low, high
+
+    def _interval(self, node: Node) -> Interval:
         match node:
             case Num(value=value) if value == int(value) and abs(value) < _INT_LIMIT:
                 return int(value), int(value)
@@ -251,35 +291,60 @@ class Resolver:
                 return (a, b) if a >= 0 and b < c else (0, c - 1)
         raise self.fail("an index must be made of whole numbers, loop indices and + - * // %", node)
 
+    def work(self, node: Node, calls: Mapping[str, float]) -> float:
+        """The most operations that one evaluation of a resolved expression takes; `calls`: those of each function."""
+        total, stack = 0.0, [node]
+        while stack:
+            part = stack.pop()
+            total += 1.0
+            match part:
+                case Reduce(body=body, var=var, start=start, stop=stop, step=step, cond=cond):
+                    (first, _), (_, end), (stride, _) = map(self.interval, (start, stop, step))
+                    span = self.loop_interval(start, stop, step, part)
+                    inner = replace(self, local={**self.local, var: span})
+                    each = inner.work(body, calls) + (0.0 if cond is None else inner.work(cond, calls))
+                    total += len(range(first, end, stride)) * each
+                case Call(fn=fn, args=args):
+                    total += calls.get(fn, 0.0)
+                    stack.extend(args)
+                case _:
+                    stack.extend(children(part))
+        return total
+
 
 def _number(value: float, at: Node) -> Node:
-    return Num(value, pos=at.pos) if value >= 0 else Unary("-", Num(-value, pos=at.pos), pos=at.pos)
+    """A constant as it would be read from text: a sign is a node of its own."""
+    if math.copysign(1.0, value) > 0:
+        return Num(value, pos=at.pos)
+    return Unary("-", Num(-value, pos=at.pos), pos=at.pos)
 
 
 def _is_zero(node: Node) -> bool:
-    if any(isinstance(part, (Name, Item, Call, Lag, Reduce)) for part in walk(node)):
+    """Whether the expression is 0, whatever the state; only short ones are looked at."""
+    parts = list(islice(walk(node), 50))
+    if len(parts) == 50 or any(isinstance(part, (Name, Item, Call, Lag, Reduce)) for part in parts):
         return False
     try:
         return evaluate(node, {}, Terms()) == 0
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         return False
 
 
 def resolve_text(text: str, scope: Scope, where: Where, *, events: bool = False, timed: bool = True) -> Node:
     """Parse and resolve one expression."""
-    return Resolver(scope, text, where, events, timed).resolve(parse(text, where))
+    return Resolver(scope, text, where, events, timed).whole(parse(text, where))
 
 
 _PURE = {
-    **{
-        name: getattr(math, name)
-        for name in (*C_FUNCTIONS, "sqrt", "atan2", "hypot", "copysign", "pow", "floor", "ceil", "trunc")
-    },
+    **{name: getattr(math, name) for name in (*C_FUNCTIONS, "sqrt", "atan2", "hypot", "copysign", "pow")},
+    "floor": lambda x: math.copysign(math.floor(x), x),
+    "ceil": lambda x: math.copysign(math.ceil(x), x),
+    "trunc": lambda x: math.copysign(math.trunc(x), x),
+    "round": lambda x: math.copysign(round(x), x),
     "abs": abs,
     "min": min,
     "max": max,
-    "round": round,
-    "sign": lambda x: float((x > 0) - (x < 0)),
+    "sign": lambda x: 1.0 if x > 0 else -1.0 if x < 0 else x * 0.0,
     "heaviside": lambda x: float(x >= 0),
     "step": lambda x: float(x >= 0),
     "relu": lambda x: max(x, 0.0),
@@ -290,18 +355,23 @@ _PURE = {
 
 @dataclass
 class Terms:
-    """How many terms the sums and products of one document may still have while its values are computed."""
+    """How many operations the loops of one document may still take while its values are computed."""
 
-    left: int = MAX_TERMS
+    left: int = MAX_VALUE_WORK
 
-    def spend(self, count: int) -> None:
-        if count > self.left:
-            raise ArithmeticError(f"its sums have more than {MAX_TERMS} terms")
-        self.left -= count
+    def spend(self, turns: int, *bodies: Node | None) -> None:
+        """Pay for the turns of a loop. Raises `ArithmeticError`."""
+        self.left -= turns * sum(measure(body)[0] for body in bodies if body is not None)
+        if self.left < 0:
+            raise ArithmeticError(f"its loops take more than {MAX_VALUE_WORK} operations")
 
 
 def evaluate(node: Node, names: Mapping[str, float], terms: Terms) -> float:
-    """The value of a resolved expression of constants and loop indices; for sizes and initial values only."""
+    """The value of a resolved expression of constants and loop indices; for sizes and initial values only.
+
+    To the bit what generated code gives, except that a power is always that of the C library, `hypot` too, and that a
+    value which does not exist is an exception. Raises `ArithmeticError` and `ValueError`.
+    """
 
     def value(part: Node) -> float:
         return evaluate(part, names, terms)
@@ -331,7 +401,7 @@ def evaluate(node: Node, names: Mapping[str, float], terms: Terms) -> float:
         case Reduce(kind=kind, body=body, var=var, start=start, stop=stop, step=step, cond=cond):
             total = 0.0 if kind == "sum" else 1.0
             indices = range(int(value(start)), int(value(stop)), int(value(step)))
-            terms.spend(len(indices))
+            terms.spend(len(indices), body, cond)
             for i in indices:
                 inner = {**names, var: float(i)}
                 if cond is None or evaluate(cond, inner, terms):
@@ -352,13 +422,21 @@ def _arithmetic(op: str, a: float, b: float) -> float:
         case "/":
             return a / b
         case "//":
-            return a // b
+            quotient = (a - _modulo(a, b)) / b
+            return math.copysign(round(quotient), quotient) if math.isfinite(quotient) else quotient
         case "%":
-            return a % b
+            return _modulo(a, b)
     result = a**b
     if isinstance(result, complex):
         raise ArithmeticError(f"{a} ** {b} is not real")
     return float(result)
+
+
+def _modulo(a: float, b: float) -> float:
+    if b == 0.0:
+        raise ZeroDivisionError("division by 0")
+    rest = math.nan if math.isinf(a) else math.fmod(a, b)
+    return rest + b if rest != 0 and (rest < 0) != (b < 0) else rest
 
 
 def _compare(op: str, a: float, b: float) -> bool:

@@ -1,0 +1,326 @@
+"""Models from an enemy: each is a model that runs, or one `ModelError`, at once; each was a defect once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynlib import (
+    ExpressionError,
+    ModelError,
+    Observer,
+    Sim,
+    build,
+    load_model,
+)
+from dynlib.errors import suggest
+from dynlib.spec.document import model_from_document
+from dynlib.spec.expressions import canonical, parse, spell
+from dynlib.spec.observer import bind
+from dynlib.spec.resolve import Terms, evaluate
+from dynlib.spec.source import document_of
+from dynlib.spec.work import step_work
+
+HUGE = "0x" + "F" * 6000
+"""A whole number that Python refuses to print in decimal digits."""
+
+
+def map_of(rhs: str = "x", **tables: Any) -> dict[str, Any]:
+    """A map of one state."""
+    document: dict[str, Any] = {
+        "model": {"type": "map"},
+        "states": {"x": 2.0},
+        "params": {"a": 3.0},
+        "equations": {"rhs": {"x": rhs}},
+    }
+    return document | tables
+
+
+def after(document: dict[str, Any], n: int = 1, **options: Any) -> dict[str, Any]:
+    """The state after some steps of interpreted code."""
+    sim = Sim(build(model_from_document(document, "m.toml"), jit=False, **options))
+    sim.run(N=n)
+    return sim.state_dict()
+
+
+def refusal(document: dict[str, Any]) -> str:
+    """The message with which a document is refused, which must not take long."""
+    began = time.process_time()
+    with pytest.raises(ModelError) as caught:
+        model_from_document(document, "m.toml")
+    assert time.process_time() - began < 10.0
+    assert str(caught.value).startswith("m.toml")
+    return str(caught.value)
+
+
+# -- values and tables that ordinary code trips over -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "place", ["meta={{n={}}}", "model={{type={}}}", "mod={{name={}}}", "states={{x=[{}]}}", "{}=1"]
+)
+def test_a_whole_number_with_thousands_of_digits_is_refused(place: str) -> None:
+    """It has no decimal spelling, so that it could not even be named in a message."""
+    with pytest.raises(ModelError, match="thousands of digits|unknown key"):
+        load_model("inline:" + place.format(HUGE), ("mod",) if "mod=" in place else ())
+
+
+def test_deep_tables_are_refused() -> None:
+    nested: Any = "x"
+    for _ in range(900):
+        nested = {"a": nested}
+    assert "nested deeper than 16 levels" in refusal(map_of(meta=nested))
+    with pytest.raises(ModelError, match="nested deeper than 16 levels"):
+        load_model("inline:meta={a=" + "[" * 200 + "]" * 200 + "}")
+    with pytest.raises(ModelError, match="nested too deeply|nested deeper"):
+        load_model("inline:meta=" + "{a=" * 5000 + "1" + "}" * 5000)
+
+
+@pytest.mark.parametrize("part", ["a", "'a'", '"a.\\"b"'])
+@pytest.mark.parametrize("form", ["{} = 1", "[{}]\nx = 1", "a = {{{} = 1}}", "  {}  =1"])
+def test_a_key_of_thousands_of_parts_is_refused_at_once(part: str, form: str) -> None:
+    """Reading it would take a time that grows with the square of its parts."""
+    began = time.process_time()
+    with pytest.raises(ModelError, match="line 2 has a key of more than 20 parts"):
+        load_model("inline:\n" + form.format(" . ".join([part] * 20_000)))
+    assert time.process_time() - began < 2.0
+
+
+def test_numbers_and_strings_with_dots_are_no_keys() -> None:
+    values = ", ".join(["1.5"] * 100)
+    text = f'model={{type="map"}}\nstates={{u=[{values}]}}\nequations={{rhs={{"u[i]"="u[i]*1.0+2.0"}}}}\n# a. b. c. d\n'
+    assert load_model("inline:" + text).n_states == 100
+
+
+@pytest.mark.parametrize("text", ['model={type="map",name="\ud800"}', "'\ud800'=1", "# \ud800\n[states]\nx='\udfff'"])
+def test_text_that_is_not_unicode_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="not valid Unicode|at least one state|must be 'ode'"):
+        load_model("inline:" + text)
+
+
+def test_a_key_is_text() -> None:
+    assert "a key must be text, not int" in refusal(map_of() | {1: {}})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("key", ["x" * 101, "x" * 100_000])
+def test_long_names_are_refused_in_a_short_message(key: str) -> None:
+    for document in (
+        map_of(params={key: 1}),
+        map_of(key),
+        map_of(f"sum(1 for {key} in range(3))"),
+        {**map_of(), key: {}},
+    ):
+        assert len(refusal(document)) < 2000
+
+
+def test_suggestions_take_no_time() -> None:
+    began = time.process_time()
+    assert suggest("a" * 10**6, ["a" * 10**6 + "b"])
+    assert suggest("stat", [f"state{k}" for k in range(10**6)])
+    assert time.process_time() - began < 2.0
+
+
+def test_the_place_of_an_error_counts_lines_as_the_message_shows_them() -> None:
+    """Some characters end a line for Python's `splitlines`, but not for an editor."""
+    with pytest.raises(ExpressionError) as caught:
+        parse("x +\x0b y $")
+    assert (caught.value.line, caught.value.column) == (1, 8)
+    shown, pointer = str(caught.value).split("\n")[1:]
+    assert shown[len(pointer) - 1] == "$"
+
+
+def test_a_value_too_large_for_float32_is_refused() -> None:
+    for table in ({"states": {"x": 1e39}}, {"states": {"x": [1.0, -1e39]}}, {"params": {"a": "10**39"}}):
+        document = map_of(model={"type": "map", "dtype": "float32"}) | table
+        assert "is too large for float32" in refusal(document)
+
+
+# -- expressions that grow -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("macro", ["cross_either(x, {})", "enters_interval(x, 0, {})", "cross_up(x, 1 + {})"])
+def test_macros_in_macros_are_refused_before_they_fill_the_memory(macro: str) -> None:
+    cond = "1"
+    for _ in range(50):
+        cond = macro.format(cond)
+    assert "written out, this has more than 20000 parts" in refusal(map_of(events={"e": {"cond": cond}}))
+
+
+def test_constants_that_make_a_text_too_long_are_refused() -> None:
+    """The model could not be read back from its own document."""
+    long = "+".join(["max(" + ",".join("k" * 60) + ")"] * 60)
+    document = map_of(long, constants={"k": "1/3"})
+    assert "written out, with the values of constants, this is refused" in refusal(document)
+
+
+def test_what_is_accepted_can_be_written_and_read_again() -> None:
+    """Constants and macros bring brackets of their own."""
+    for depth in range(40, 60):
+        text = "(" * depth + "k**2" + "+ x)" * depth
+        document = map_of(text, constants={"k": -1.5}, events={"e": {"cond": f"changed(x) and {text}"}})
+        try:
+            model = model_from_document(document)
+        except ModelError:
+            continue
+        assert model_from_document(document_of(model)) == model
+
+
+def test_a_constant_of_minus_zero_is_written_and_read_again() -> None:
+    model = model_from_document(map_of("x*k", constants={"k": -0.0}))
+    assert model_from_document(document_of(model)).structure_hash == model.structure_hash
+    assert canonical(model.equations[0].expr) == "(x * (- 0.0))"
+
+
+def test_a_function_cannot_take_the_place_of_a_lag() -> None:
+    """`lag_x(1)` would mean one thing in an expression and another where a macro is written out."""
+    functions = {"lag_x": {"args": ["z"], "expr": "z"}}
+    assert "is how past values of the state 'x' are written" in refusal(map_of(functions=functions))
+    model_from_document(map_of("lag_y(x)", functions={"lag_y": {"args": ["z"], "expr": "z"}}))
+
+
+def test_sums_in_sums_have_a_limit() -> None:
+    text = "x"
+    for k in range(9):
+        text = f"sum({text} for i{k} in range(1))"
+    assert "more than 8 loops inside one another" in refusal(map_of(text))
+    assert after(map_of(text.replace("sum(", "", 1).replace(" for i8 in range(1))", "")))["x"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "rhs", ["sum(x for i in range(10000000000000))", "sum(sum(x*j for j in range(i)) for i in range(1000000))"]
+)
+def test_a_step_comes_to_an_end(rhs: str) -> None:
+    functions = {"f": {"args": ["x"], "expr": rhs}}
+    events = {"e": {"cond": rhs}}
+    for document in (
+        *(map_of(rhs), map_of("r", aux={"r": rhs}), map_of("f(x)", functions=functions)),
+        *(map_of(events=events), map_of(sim={"stop": rhs})),
+    ):
+        assert "one step would take more than 1e+10 operations" in refusal(document)
+
+
+def test_functions_that_call_functions_many_times_are_refused() -> None:
+    functions = {f"f{k}": {"args": ["z"], "expr": "+".join([f"f{k + 1}(z)"] * 5)} for k in range(19)}
+    functions["f19"] = {"args": ["z"], "expr": "z"}
+    assert "one step would take more than" in refusal(map_of("f0(x)", functions=functions))
+
+
+def test_the_work_of_a_step_counts_what_is_computed() -> None:
+    assert step_work(model_from_document(map_of("x"))) == 1
+    assert step_work(model_from_document(map_of("sum(x*i for i in range(10, 20, 3))"))) == 1 + 4 * 3
+    functions = {"f": {"args": ["z"], "expr": "z*r"}}
+    document = map_of("f(x) + f(1)", functions=functions, aux={"r": "x + 1"})
+    assert step_work(model_from_document(document)) == 3 + 5 + 2 * (3 + 3)
+
+
+def test_an_observer_comes_to_an_end_too() -> None:
+    observer = Observer("o", {"m": 0.0}, {"m": "sum(x for i in range(1000000000000))"})
+    with pytest.raises(ModelError, match="one step would take more than"):
+        bind([observer], model_from_document(map_of()))
+
+
+@pytest.mark.parametrize("index", ["(3000000000*4000000000)//(3000000000*2000000000)", "9007199254740992 % 3"])
+def test_the_numbers_of_an_index_fit_a_machine(index: str) -> None:
+    """Compiled code would leave 64 bits, and the array."""
+    document = map_of(
+        f"u[{index}]", states={"x": 1.0, "u[3]": 1.0}, equations={"rhs": {"x": f"u[{index}]", "u[i]": "u[i]"}}
+    )
+    assert "stay below 2**53" in refusal(document) or "made of whole numbers" in refusal(document)
+
+
+def test_a_range_beyond_the_machine_is_refused() -> None:
+    bound = "*".join(["10000000000"] * 3)
+    assert "stay below 2**53" in refusal(map_of(states={"x[3]": f"i for i in range({bound})"}))
+    assert "stay below 2**53" in refusal(map_of(f"sum(1 for i in range({bound}))"))
+
+
+def test_initial_values_take_no_longer_than_they_may() -> None:
+    formula = "+".join("i" * 199) + " for i in range(100000)"
+    assert "its loops take more than" in refusal(map_of(states={"x[100000]": formula}))
+    assert "its loops take more than" in refusal(
+        map_of(states={"x": f"sum({'+'.join('i' * 199)} for i in range(100000))"})
+    )
+
+
+def test_many_names_take_a_time_that_grows_with_their_number() -> None:
+    names = [f"c{k}" for k in range(10_000)]
+    began = time.process_time()
+    model_from_document(map_of(constants=dict.fromkeys(names, 1), aux={f"a{n}": "x" for n in names}))
+    assert time.process_time() - began < 20.0
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"params": {f"p{k}": 0 for k in range(100_001)}}, "more than 100000 names"),
+        ({"meta": {"a": "x" * 1_000_001}}, "more than 1000000 characters of text"),
+        ({"functions": {f"f{k}": {"args": [], "expr": "1"} for k in range(1001)}}, "more than 1000 functions"),
+        ({"functions": {"f": {"args": [f"a{k}" for k in range(65)], "expr": "1"}}}, "more than 64 arguments"),
+        ({"presets": {f"p{k}": {"states": {"x": 1}} for k in range(1001)}}, "more than 1000 presets"),
+        ({"model": {"type": "sde"}, "noise": {"x": ["1"] * 1001}}, "more than 1000 processes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_there_is_a_limit_to_everything(tables: dict[str, Any], message: str) -> None:
+    assert message in refusal(map_of(**tables))
+
+
+def test_a_document_that_grows_too_long_when_it_is_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every accepted model can be read back from its own document."""
+    monkeypatch.setattr("dynlib.spec.document.MAX_TEXTS", 5000)
+    monkeypatch.setattr("dynlib.spec.document.MAX_KEYS", 100)
+    aux = {f"r{j}": "+".join("k" * 50) for j in range(10)}
+    assert "more than 5000 characters" in refusal(map_of(aux=aux, constants={"k": "1/3"}))
+    model = model_from_document(map_of(aux=aux, constants={"k": 2}))
+    assert model_from_document(document_of(model)) == model
+    assert "more than 100 names" in refusal(map_of(events={f"e{j}": {"cond": "x"} for j in range(45)}))
+
+
+def test_functions_that_need_many_aux_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of every function would compute them all."""
+    monkeypatch.setattr("dynlib.spec.work.MAX_NEEDED", 1000)
+    aux = {f"s{k}": "x" for k in range(100)} | {"r": "+".join(f"s{k}" for k in range(100))}
+    functions = {f"f{k}": {"args": [], "expr": "r"} for k in range(10)}
+    assert "[functions.f9]: functions need aux variables too often" in refusal(map_of(aux=aux, functions=functions))
+    del functions["f9"]
+    model_from_document(map_of(aux=aux, functions=functions))
+
+
+def test_aux_variables_of_aux_variables_are_computed_once_each() -> None:
+    """A diamond of any height is not a tree."""
+    aux = {f"r{k}": f"r{k + 1} + r{k + 2}" for k in range(150)} | {"r150": "x", "r151": "x"}
+    model = model_from_document(map_of("r0*0 + f()", aux=aux, functions={"f": {"args": [], "expr": "r0*0"}}))
+    assert step_work(model) < 2000
+    assert build(model, jit=False).kernel.source.count("r100 = ") == 3  # in the step, in the function and in the sample
+
+
+def test_lags_of_all_states_together_have_a_limit() -> None:
+    states = [f"s{k}" for k in range(2100)]
+    document = map_of(states=dict.fromkeys(states, 0.0), equations={"rhs": {s: f"lag_{s}(1000)" for s in states}})
+    assert "lags of more than 2000000 past values" in refusal(document)
+
+
+def test_a_jacobian_uses_only_lags_that_are_kept() -> None:
+    equations = {"rhs": {"x": "lag_x(2)"}, "jacobian": {"expr": [["lag_x(3)"]]}}
+    assert "lag_x(3), which nothing else in the model does" in refusal(map_of(equations=equations))
+    equations["jacobian"]["expr"] = [["lag_x(2)"]]  # type: ignore[index]
+    model_from_document(map_of(equations=equations))
+
+
+# -- constants mean what code means ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ceil(-0.5)", "round(-0.3)", "trunc(-0.7)", "floor(-0.0)", "sign(-0.0)", "-1 % 1", "-0.0 // 0.001", "7.5 // -2",
+     "-7.5 % 2", "5e-324 // 2", "(5 - 5e-324) // 3"],
+)  # fmt: skip
+def test_a_value_computed_while_reading_is_the_value_computed_in_code(text: str) -> None:
+    """To the bit, with the sign of zero."""
+    node = parse(text)
+    sim = Sim(build(model_from_document(map_of(aux={"r": spell(node)})), jit=False))
+    sim.run(N=1)
+    assert np.float64(evaluate(node, {}, Terms())).tobytes() == sim.results()["r"][0].tobytes()
