@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -324,3 +325,30 @@ def test_a_value_computed_while_reading_is_the_value_computed_in_code(text: str)
     sim = Sim(build(model_from_document(map_of(aux={"r": spell(node)})), jit=False))
     sim.run(N=1)
     assert np.float64(evaluate(node, {}, Terms())).tobytes() == sim.results()["r"][0].tobytes()
+
+
+# -- mods ------------------------------------------------------------------------------------------------------
+
+
+def test_all_mods_named_for_another_file_are_applied(tmp_path: Path) -> None:
+    """The second one was dropped."""
+    (tmp_path / "mods.toml").write_text("[mods.one.set.params]\na = 4\n[mods.two.set.states]\nx = 5\n")
+    base = 'inline:model={type="map"}\nstates={x=1}\nparams={a=1}\nequations={expr="x = a"}'
+    model = load_model(base, [f"{tmp_path / 'mods.toml'}#mod=one,two"])
+    assert [q.values for q in (*model.states, *model.params)] == [(5.0,), (4.0,)]
+
+
+def test_the_name_of_a_mod_does_not_make_it_exclusive() -> None:
+    base = 'inline:model={type="map"}\nstates={x=1}\nequations={expr="x = x"}\n'
+    mods = '[mods."a!"]\ngroup = "g"\n[mods.b]\ngroup = "g"\n'
+    assert load_model(base + mods, ["a!", "b"]).n_states == 1
+
+
+def test_a_file_without_an_end_is_read_to_the_limit_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size may be a lie, as in folders that the system makes up."""
+    path = tmp_path / "big.toml"
+    path.write_text("# " + "x" * 100)
+    monkeypatch.setattr("dynlib.spec.locations.MAX_FILE", 50)
+    monkeypatch.setattr(Path, "stat", lambda self, **k: type("S", (), {"st_size": 0, "st_mode": 0o100644})())
+    with pytest.raises(ModelError, match="larger than"):
+        load_model(str(path))

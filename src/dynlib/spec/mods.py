@@ -41,7 +41,7 @@ def apply_mods(
 ) -> dict[str, Any]:
     """A copy of the document with the mods applied in order. Raises `ModelError` for an impossible edit."""
     result: dict[str, Any] = copy.deepcopy(dict(document))
-    exclusive: dict[str, str] = {}
+    joined: dict[str, tuple[str, bool]] = {}  # group → its last mod, and whether that one wants to be alone
     for name, mod in mods:
         at = where.at(table=f"mods.{name}")
         for key in mod:
@@ -51,9 +51,10 @@ def apply_mods(
         if group is not None and not isinstance(group, str):
             raise ModelError(f"must be a text, not {group!r}", at.at(key="group"))
         if group is not None:
-            if group in exclusive and (mod.get("exclusive") or exclusive[group].endswith("!")):
-                raise ModelError(f"cannot join mod {exclusive[group].rstrip('!')!r}: group {group!r} is exclusive", at)
-            exclusive[group] = name + ("!" if mod.get("exclusive") else "")
+            alone = bool(mod.get("exclusive"))
+            if group in joined and (alone or joined[group][1]):
+                raise ModelError(f"cannot join mod {joined[group][0]!r}: group {group!r} is exclusive", at)
+            joined[group] = name, alone
         for verb, tables in VERBS.items():
             _apply(result, verb, mod.get(verb, {}), tables, at.at(table=f"mods.{name}.{verb}"))
     return result
