@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
+from keyword import kwlist
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,18 @@ import pytest
 
 from dynlib import (
     ExpressionError,
+    Model,
     ModelError,
     Observer,
     Sim,
     build,
+    list_steppers,
     load_model,
+    ode_model,
 )
-from dynlib.errors import suggest
+from dynlib.compile.elementary import NAMES
+from dynlib.compile.writer import ARRAY_NAMES, KERNEL_NAMES, code_names
+from dynlib.errors import NumericsWarning, suggest
 from dynlib.spec.document import model_from_document
 from dynlib.spec.expressions import canonical, parse, spell
 from dynlib.spec.observer import bind
@@ -325,6 +333,156 @@ def test_a_value_computed_while_reading_is_the_value_computed_in_code(text: str)
     sim = Sim(build(model_from_document(map_of(aux={"r": spell(node)})), jit=False))
     sim.run(N=1)
     assert np.float64(evaluate(node, {}, Terms())).tobytes() == sim.results()["r"][0].tobytes()
+
+
+# -- generated code --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        map_of("1/step(-x)"),
+        map_of("x + sum(1/i for i in range(3))"),
+        map_of("f(0)", functions={"f": {"args": ["z"], "expr": "1/z"}}),
+        map_of("1/f(1)", functions={"f": {"args": ["z"], "expr": "0"}}),
+        map_of("1/r", aux={"r": "0 if x > 0 else 1"}),
+        map_of("1/sum(x for i in range(3) if i > 5)"),
+        map_of("(0 if x > 0 else 1)**-1"),
+        map_of("heaviside(-x)**-2"),
+        map_of("1/max(-1, relu(-x))"),
+        map_of("(1 < 2)/clip(0, 0, 1)"),
+        map_of("1/abs(min(0, 1))"),
+    ],
+    ids=lambda d: d["equations"]["rhs"]["x"],
+)
+def test_a_division_by_zero_is_infinite_in_interpreted_code_too(document: dict[str, Any]) -> None:
+    """Python's own floats raise an exception where numpy's do not."""
+    with pytest.warns(NumericsWarning, match="infinite or NaN"):
+        after(document)
+
+
+def test_a_state_may_become_zero_by_a_plain_number() -> None:
+    states = {"x": 1.0, "y": 5.0}
+    document = map_of(states=states, equations={"rhs": {"x": "0 if x > 5 else 0", "y": "min(1/x, 9)"}})
+    assert after(document, 2) == {"x": 0.0, "y": 9.0}
+    document = map_of(
+        "min(1/x, 7)", events={"e": {"cond": "true", "action": "x = 0"}, "f": {"cond": "1/x > 5", "action": "a = 8"}}
+    )
+    assert after(document) == {"x": 0.0}
+
+
+def test_the_horizon_is_a_number_like_any_other_time() -> None:
+    """An aux variable that divides by what is left of the time, recorded at the horizon."""
+    sim = Sim(
+        build(
+            ode_model("m", states={"x": 1.0}, equations={"x": "-x"}, aux={"r": "1/(t - 1)"}), jit=False, stepper="rk4"
+        )
+    )
+    sim.run(T=1.0, dt=0.3)
+    assert sim.results()["r"][-1] == math.inf
+
+
+def test_every_identifier_of_the_code_is_known_as_taken() -> None:
+    """Otherwise a model that uses it computes something else, silently."""
+    common = {"states": {"qq": 1.0}, "params": {"pp": 1.0}, "aux": {"rr": "qq*pp"}, "sim": {"stop": "qq > 9"}}
+    common["functions"] = {"ff": {"args": ["zz"], "expr": "zz + t"}}
+    common["events"] = {"ee": {"phase": "both", "cond": "qq > 1", "action": "qq = 0; pp += qq", "log": ["qq"]}}
+    rhs = "ff(rr) + sum((qq + ii)**3 for ii in range(3)) + lag_qq(2)"
+    own = {"qq", "pp", "rr", "ff", "zz", "ee", "ii"}
+    for kind in ("ode", "map", "sde"):
+        for array in (False, True):
+            document = {**common, "model": {"type": kind}, "equations": {"rhs": {"qq": rhs}}}
+            if array:
+                document["states"] = {"qq": 1.0, "uu[3]": 0.0}
+                document["equations"] = {"rhs": {"qq": rhs, "uu[jj]": "uu[jj]*qq"}}
+            if kind == "sde":
+                document["noise"] = {"qq": "0.1"}
+            model = model_from_document(document)
+            for stepper in list_steppers(kind):
+                for dtype in ("float64", "float32"):
+                    document["model"]["dtype"] = dtype
+                    source = build(model_from_document(document), stepper=stepper, jit=False).kernel.source
+                    code = re.sub(r'""".*?"""|#.*', "", source, flags=re.DOTALL)
+                    words = set(re.findall(r"(?<![\w.\"'])[A-Za-z_]\w*", code)) - own - {"uu", "jj"}
+                    unknown = {w for w in words if not _is_taken(w, model, array)}
+                    assert not unknown, (kind, stepper, array)
+
+
+WORDS = {*kwlist, "dynlib", "compile", "elementary", "math", "numpy"}
+
+
+def _is_taken(word: str, model: Model, array: bool) -> bool:
+    if word in WORDS | KERNEL_NAMES | NAMES or (array and word in ARRAY_NAMES):
+        return True
+    if not word[0].isalpha():
+        return False
+    named = model_from_document({"model": {"type": "map"}, "states": {word: 0.0}, "equations": {"rhs": {word: "1"}}})
+    return code_names(named, not array)[word] != word
+
+
+@pytest.mark.parametrize(
+    "word", ["last_t", "record_t0", "record_dt", "acc1_", "q1_", "DONE", "FULL", "STOPPED", "next_t"]
+)
+@pytest.mark.parametrize("stepper", ["rk4", "rk45"])
+def test_a_state_may_have_a_name_of_the_kernel(word: str, stepper: str) -> None:
+    found = []
+    for name in (word, "plain"):
+        model = ode_model(
+            "m", states={name: 1.0}, equations={name: f"sin({name})**3 - sum({name}*i for i in range(3))"}
+        )
+        sim = Sim(build(model, stepper=stepper, dt=0.1, jit=False))
+        sim.run(T=1.05, record_dt=0.2)
+        found.append((sim.state_vector()[0], sim.results().t.tolist(), sim.results()[name].tolist()))
+    assert found[0] == found[1]
+
+
+def test_a_loop_index_may_be_any_word() -> None:
+    for word in ("__debug__", "_", "__class__", "lambda", "np", "F", "float", "last_t", "pi"):
+        assert after(map_of(f"sum(x*{word} for {word} in range(3))"))["x"] == 6.0, word
+
+
+def test_loops_of_noise_and_of_observers_have_names_in_the_code() -> None:
+    document = {
+        "model": {"type": "sde"},
+        "states": {"u[4]": 1.0},
+        "equations": {"rhs": {"u[i]": "-u[i]"}},
+        "noise": {"u[other]": "0.1*other"},
+    }
+    observer = Observer("o", {"m": 0.0}, {"m": "m + sum(u[kk] for kk in range(4))"})
+    assert after(document, observers=[observer])["u"].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    "outer", ["sign({})", "clip({}, 0, 9)", "relu({})", "abs({})", "approx({}, 1, 2)", "f({})", "({})**4"]
+)
+def test_calls_in_calls_make_code_of_their_own_length(outer: str) -> None:
+    text = "x"
+    for _ in range(50):
+        text = outer.format(text)
+    full = build(model_from_document(map_of(text, functions={"f": {"args": ["z"], "expr": "z"}})), jit=False)
+    assert len(full.kernel.source) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("%".join(["x"] * 199), 0.0),
+        ("//".join(["x"] + ["1"] * 198), 2.0),
+        ("not " * 199 + "x", 0.0),
+        ("- " * 199 + "x", -2.0),
+        ("+".join(["x"] * 200), 400.0),
+    ],
+)
+def test_long_chains_are_within_the_limits_of_python(text: str, value: float) -> None:
+    assert after(map_of(text))["x"] == value
+
+
+def test_long_lists_in_long_lists_are_within_the_limits_of_python() -> None:
+    text = "x"
+    for _ in range(20):
+        text = f"min({text},{','.join(['x'] * 63)})"
+    assert after(map_of(text))["x"] == 2.0
+    assert max(map(len, build(model_from_document(map_of(text)), jit=False).kernel.source.splitlines())) < 20_000
 
 
 # -- mods ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Form:
     kept: dict[str, str]
     scratch: list[str] = field(default_factory=list)
     sites: list[int] = field(default_factory=list)  # the next call of a random function in an event
+    function_needs: dict[str, Needs] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The numbers of events come after those of the equations, or of the increments of Wiener processes."""
@@ -42,7 +43,15 @@ class Form:
 
     def writer(self, lines: list[str], indent: str, observing: bool = False) -> Writer:
         """A writer for expressions at this place."""
-        return Writer(self.model, self.names, self.scalar, lines, indent, sites=self.sites, observing=observing)
+        return Writer(
+            self.model, self.names, self.scalar, lines, indent, sites=self.sites, needs=self.function_needs,
+            observing=observing,
+        )  # fmt: skip
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each state begins in the vector of all."""
+        return {q.name: span.start for q, span in spans(self.model.states)}
 
     @cached_property
     def rhs_needs(self) -> Needs:
@@ -195,20 +204,30 @@ class Form:
 
     def _argument(self, arg: str) -> str:
         """The name of a function's argument, apart from a quantity of the same name that the function may reach."""
-        model, name = self.model, self.names[arg]
-        if arg in {*(q.name for q in (*model.states, *model.params)), *(a.name for a in model.aux)}:
+        name = self.names[arg]
+        if arg in self.named:
             name = f"arg_{name}"
-            while name in self.names.values():
+            while name in self.spoken:
                 name += "_"
         return name
+
+    @cached_property
+    def named(self) -> set[str]:
+        """The names of all quantities and aux variables."""
+        return {*(q.name for q in (*self.model.states, *self.model.params)), *self.model.aux_by_name}
+
+    @cached_property
+    def spoken(self) -> set[str]:
+        """All names of the code that come from the model."""
+        return set(self.names.values())
 
     def _function(self, function: Function, used: set[str]) -> list[str]:
         body: list[str] = []
         writer = self.writer(body, "    ")
         writer.args = {arg: self._argument(arg) for arg in function.args}
-        context = writer.context([function.expr])
+        context = writer.context(function.name)
         writer.hoist([function.expr])
-        text = writer.value(function.expr)
+        text = writer.stored(function.expr)
         used |= writer.used
         needs = needs_of(self.model, [function.expr])
         views = [] if self.scalar else self.views({*needs.states, *needs.params})
@@ -252,11 +271,11 @@ class Form:
     def _equation(self, equation: Equation, writer: Writer) -> None:
         writer.sites = [0]  # counted in each equation, whatever their order
         if self.scalar:
-            writer.slot = str([q.name for q in self.model.states].index(equation.target))
-            text = writer.value(equation.expr)
+            writer.slot = str(self.places[equation.target])
+            text = writer.stored(equation.expr)
             writer.emit(f"end_{self.names[equation.target]} = {text}")
             return
-        at = next(span.start for q, span in spans(self.model.states) if q.name == equation.target)
+        at = self.places[equation.target]
         offset = f"{at} + " if at else ""
         outer = writer.indent
         if equation.loop is not None:

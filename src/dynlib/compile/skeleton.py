@@ -288,13 +288,13 @@ def _store_lags(form: Form) -> list[str]:
 
 def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -> list[str]:
     lines: list[str] = []
-    order = [e.name for e in form.model.events]
+    order = {e.name: k for k, e in enumerate(form.model.events)}
     for event in events:
         lines.append(f"# event {event.name}")
         writer = form.writer(lines, "")
         writer.hoist([event.cond])
         test = writer.condition(event.cond)
-        known = writer.local_aux
+        known = set(writer.local_aux)
         lines.append(f"if {test}:")
         writer.indent = "    "
         if event.log:
@@ -306,17 +306,17 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
                 writer.emit(f"log_y[logs, {k}] = {text}")
             writer.emit("log_t[logs] = t")
             writer.emit("log_n[logs] = n")
-            writer.emit(f"log_id[logs] = {order.index(event.name)}")
+            writer.emit(f"log_id[logs] = {order[event.name]}")
             writer.emit("logs += 1")
             writer.indent, writer.local_aux = "    ", known
         for action in event.actions:
             writer.hoist([action.expr])
-            text = writer.value(action.expr)
+            text = writer.stored(action.expr)
             target = (
                 writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
             )
             writer.emit(f"{target} = {text}")
-            writer.local_aux = frozenset()  # the assignment may have changed them
+            writer.local_aux = set()  # the assignment may have changed them
         if event.actions:
             for line in advance.forget:
                 writer.emit(line)

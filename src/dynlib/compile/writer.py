@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from dynlib.compile.elementary import NAMES
 from dynlib.spec.expressions import (
-    C_FUNCTIONS,
     Binary,
     Bool,
     Call,
@@ -26,7 +25,7 @@ from dynlib.spec.expressions import (
     Unary,
     walk,
 )
-from dynlib.spec.model import Model, spans, walk_through
+from dynlib.spec.model import Model, walk_through
 from dynlib.status import Status
 
 KERNEL_NAMES = frozenset(
@@ -127,6 +126,7 @@ KERNEL_NAMES = frozenset(
         "seed",
         "stream",
         "root",
+        "__debug__",
         *(status.name for status in Status),
     ]
 )
@@ -141,6 +141,8 @@ _RENAMED = {"min": "smaller", "max": "larger", "round": "rint"}
 
 
 ARRAY_NAMES = frozenset({"y", "p"})
+MAX_BRACKETS = 40
+"""Open brackets in one line of code; deeper values get a name of their own. Python ends at 200."""
 
 
 def code_names(model: Model, scalar: bool, more: Iterable[Node] = ()) -> dict[str, str]:
@@ -195,18 +197,17 @@ def needs_of(model: Model, roots: Iterable[Node]) -> Needs:
     """The states, parameters, lags and time that some expressions read."""
     found: set[str] = set()
     lags: set[tuple[str, int]] = set()
-    for root in roots:
-        for part in walk_through(model, root):
-            match part:
-                case Name(id=name) | Item(id=name):
-                    found.add(name)
-                case Lag(state=state, steps=steps):
-                    lags.add((state, steps))
-    order = [q.name for q in model.states]
+    for part in walk_through(model, *roots):
+        match part:
+            case Name(id=name) | Item(id=name):
+                found.add(name)
+            case Lag(state=state, steps=steps):
+                lags.add((state, steps))
+    order = {q.name: k for k, q in enumerate(model.states)}
     return Needs(
         tuple(name for name in order if name in found),
         tuple(q.name for q in model.params if q.name in found),
-        tuple(sorted(lags, key=lambda lag: (order.index(lag[0]), lag[1]))),
+        tuple(sorted(lags, key=lambda lag: (order[lag[0]], lag[1]))),
         "t" in found,
     )
 
@@ -226,25 +227,19 @@ class Writer:
     scalar: bool
     lines: list[str] = field(default_factory=list)
     indent: str = ""
-    local_aux: frozenset[str] = frozenset()
+    local_aux: set[str] = field(default_factory=set)
     args: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counter: int = 0
     sites: list[int] = field(default_factory=lambda: [0])  # the next call of a random function
+    needs: dict[str, Needs] = field(default_factory=dict)  # of the model's functions, as far as they are known
     slot: str = "0"  # of the component being computed: each has random numbers of its own
     observing: bool = False  # an observer: computes in float64, whatever the model does
 
     def __post_init__(self) -> None:
         self.narrow = self.model.narrow and not self.observing
-        self.offsets: dict[str, str] = {}
-        for vector, group in (("y", self.model.states), ("p", self.model.params)):
-            for q, span in spans(group):
-                if q.size is None:
-                    self.offsets[q.name] = f"{vector}[{span.start}]"
-        self.aux = {a.name: a for a in self.model.aux}
-        self.functions = {f.name: f for f in self.model.functions}
+        self.aux, self.functions = self.model.aux_by_name, self.model.function_by_name
         self.loops: set[str] = set()
-        self.numpy_aux: set[str] = set()
 
     def number(self, value: float) -> str:
         """A literal of the dtype that is computed in."""
@@ -262,6 +257,36 @@ class Writer:
     def value(self, node: Node) -> str:
         """The expression as a number."""
         return self._value(node)[0]
+
+    def stored(self, node: Node) -> str:
+        """The expression as a number that is kept under a name.
+
+        Interpreted code raises an exception where it divides one plain Python float by another that is 0. Whatever
+        has a name is therefore of the model's dtype, and so is the left side of a division of plain numbers.
+        """
+        text = self.value(node)
+        return f"np.float64({text})" if self._plain(node) else text
+
+    def _plain(self, node: Node) -> bool:
+        """Whether interpreted code may give a plain Python float."""
+        if self.narrow:
+            return False
+        match node:
+            case Num() | Bool() | Compare() | Logic() | Reduce() | Unary(op="not"):
+                return True
+            case Name(id=name):
+                return name in self.loops and name not in self.args
+            case Unary(operand=operand):
+                return self._plain(operand)
+            case Binary(op="+" | "-" | "*" | "**", left=left, right=right):
+                return self._plain(left) and self._plain(right)
+            case Choice(then=then, other=other):
+                return self._plain(then) or self._plain(other)
+            case Call(fn=fn, args=args) if fn not in self.functions:
+                return fn in ("heaviside", "step", "sign", "relu", "approx") or (
+                    fn in ("abs", "min", "max", "clip", "pow", "hypot") and any(self._plain(a) for a in args)
+                )
+        return False
 
     def condition(self, node: Node) -> str:
         """The expression as a truth value."""
@@ -287,11 +312,16 @@ class Writer:
 
     def variable(self, name: str) -> str:
         """A scalar state or parameter."""
-        return self.names[name] if self.scalar else self.offsets[name]
+        if self.scalar:
+            return self.names[name]
+        vector, place = self.model.scalar_places[name]
+        return f"{vector}[{place}]"
 
-    def context(self, roots: Iterable[Node]) -> list[str]:
-        """What a generated function needs besides its own arguments, to compute these expressions."""
-        needs = needs_of(self.model, roots)
+    def context(self, function: str) -> list[str]:
+        """What the code of a function of the model needs besides its own arguments."""
+        if function not in self.needs:
+            self.needs[function] = needs_of(self.model, [self.functions[function].expr])
+        needs = self.needs[function]
         lags = needs.lag_names(self.names)
         head = ["t"] if needs.time else []
         if self.scalar:
@@ -302,16 +332,16 @@ class Writer:
         """Compute the aux variables that these expressions need as local names, each once."""
         for root in roots:
             for part in walk(root):
-                if isinstance(part, Name) and part.id in self.aux and part.id not in {*self.local_aux, *self.args}:
+                known = not isinstance(part, Name) or part.id in self.local_aux or part.id in self.args
+                if isinstance(part, Name) and part.id in self.aux and not known:
                     expr = self.aux[part.id].expr
                     args, self.args = self.args, {}  # an aux variable does not see the arguments of a function
                     narrow, self.narrow = self.narrow, self.model.narrow
                     self.hoist([expr])
-                    self.emit(f"{self.names[part.id]} = {self.value(expr)}")
+                    text = self.stored(expr)
+                    self.emit(f"{self.names[part.id]} = {text}")
                     self.narrow = narrow
-                    self.local_aux |= {part.id}
-                    if self._is_numpy(expr):
-                        self.numpy_aux.add(part.id)
+                    self.local_aux.add(part.id)
                     self.args = args
 
     # Each of the following returns the text and its binding strength.
@@ -320,6 +350,21 @@ class Writer:
         return pair[0] if pair[1] >= least else f"({pair[0]})"
 
     def _value(self, node: Node) -> tuple[str, int]:
+        return self._flat(self._number(node))
+
+    def _condition(self, node: Node) -> tuple[str, int]:
+        return self._flat(self._truth(node))
+
+    def _flat(self, pair: tuple[str, int]) -> tuple[str, int]:
+        """A text with too many open brackets becomes a name."""
+        text = pair[0]
+        if text.count("(") <= MAX_BRACKETS or _brackets(text) <= MAX_BRACKETS:
+            return pair
+        name = self.fresh("q")
+        self.emit(f"{name} = {text}")
+        return name, _ATOM
+
+    def _number(self, node: Node) -> tuple[str, int]:
         match node:
             case Num(value=value):
                 return self.number(value), _ATOM
@@ -337,14 +382,11 @@ class Writer:
                 return self._power(left, right)
             case Binary(op="%" | "//" as op, left=left, right=right):
                 return self._call("modulo" if op == "%" else "floor_divide", left, right)
-            case Binary(op="/", left=left, right=right):
-                return (
-                    f"{self._wrap(self._value(left), _PRODUCT)} / {self._divisor(right, self._value(right))}",
-                    _PRODUCT,
-                )
             case Binary(op=op, left=left, right=right):
                 level = _LEVEL[op]
                 a, b = self._value(left), self._value(right)
+                if op == "/" and self._plain(left) and self._plain(right):
+                    a = f"np.float64({a[0]})", _ATOM
                 return f"{self._wrap(a, level)} {op} {self._wrap(b, level + 1)}", level
             case Choice(cond=cond, then=then, other=other):
                 parts = self._wrap(self._value(then), 1), self._wrap(self._condition(cond), 1), self._value(other)[0]
@@ -371,35 +413,7 @@ class Writer:
         """A value of the model in the dtype that is computed in."""
         return f"np.float64({text})" if self.model.narrow and not self.narrow else text
 
-    def _divisor(self, node: Node, pair: tuple[str, int]) -> str:
-        """The text of a divisor. A number of Python, such as a loop index, raises where one of NumPy gives infinity."""
-        constant = not any(isinstance(part, Name | Item | Lag | Call | Reduce) for part in walk(node))
-        if self.narrow or constant or self._is_numpy(node):
-            return self._wrap(pair, _PRODUCT + 1)
-        return f"np.float64({pair[0]})"
-
-    def _is_numpy(self, node: Node) -> bool:
-        """Whether interpreted code is sure to compute this as a number of NumPy."""
-        match node:
-            case Name(id=name) if name in self.args:
-                return self.observing  # the memory; an argument of a function may be any number
-            case Name(id=name) if name in self.loops:
-                return False
-            case Name(id=name):
-                return name not in self.aux or name in self.numpy_aux
-            case Item() | Lag():
-                return True
-            case Unary(op="-", operand=operand):
-                return self._is_numpy(operand)
-            case Binary(left=left, right=right):
-                return self._is_numpy(left) or self._is_numpy(right)
-            case Choice(then=then, other=other):
-                return self._is_numpy(then) and self._is_numpy(other)
-            case Call(fn=fn, args=args):
-                return fn in C_FUNCTIONS or (fn in ("abs", "sqrt", "min", "max") and all(map(self._is_numpy, args)))
-        return False
-
-    def _condition(self, node: Node) -> tuple[str, int]:
+    def _truth(self, node: Node) -> tuple[str, int]:
         match node:
             case Bool(value=flag):
                 return str(flag), _ATOM
@@ -422,7 +436,10 @@ class Writer:
 
     def _call(self, name: str, *args: Node) -> tuple[str, int]:
         self.used.add(name)
-        return f"{name}({', '.join(self.value(a) for a in args)})", _ATOM
+        texts = []
+        for part in args:
+            texts.append(self._value(part)[0])
+        return f"{name}({', '.join(texts)})", _ATOM
 
     def _simple(self, node: Node) -> str:
         """The value as a name that may be written several times."""
@@ -447,7 +464,8 @@ class Writer:
                 level = _PRODUCT
             if sign > 0:
                 return text, level
-            return f"{self.number(1.0)} / {self._divisor(base, (text, level))}", _PRODUCT
+            one = f"np.float64({self.number(1.0)})" if self._plain(base) else self.number(1.0)
+            return f"{one} / {self._wrap((text, level), _PRODUCT + 1)}", _PRODUCT
         if isinstance(base, Num) and base.value > 0.0 and math.frexp(base.value)[0] == 0.5 and base.value != 1.0:
             times = math.frexp(base.value)[1] - 1  # a compiler rewrites powers of 2**n this way; both modes do
             scaled = exponent if times == 1 else Binary("*", Num(float(abs(times))), exponent)
@@ -456,10 +474,11 @@ class Writer:
 
     def _function(self, fn: str, args: tuple[Node, ...]) -> tuple[str, int]:
         if fn in self.functions:
-            own = [self.value(a) for a in args]
             if self.model.narrow and not self.narrow:
-                own = [f"F({text})" for text in own]
-            return self._widened(f"fn_{fn}({', '.join([*own, *self.context([self.functions[fn].expr])])})"), _ATOM
+                own = [f"F({self.value(a)})" for a in args]
+            else:
+                own = [self.stored(a) for a in args]
+            return self._widened(f"fn_{fn}({', '.join([*own, *self.context(fn)])})"), _ATOM
         match fn:
             case "abs":
                 return f"abs({self.value(args[0])})", _ATOM
@@ -469,7 +488,7 @@ class Writer:
                 self.used.add(_RENAMED[fn])
                 text = self.value(args[0])
                 for part in args[1:]:
-                    text = f"{_RENAMED[fn]}({text}, {self.value(part)})"
+                    text = self._flat((f"{_RENAMED[fn]}({text}, {self.value(part)})", _ATOM))[0]
                 return text, _ATOM
             case "heaviside" | "step":
                 return self._value(Choice(Compare((">=",), (args[0], Num(0.0))), Num(1.0), Num(0.0)))
@@ -515,3 +534,15 @@ class Writer:
     def _bare(self, node: Node) -> str:
         text = self.index(node)
         return text[1:-1] if text.startswith("(") else text
+
+
+def _brackets(text: str) -> int:
+    """How many brackets are open at once."""
+    depth = most = 0
+    for c in text:
+        if c == "(":
+            depth += 1
+            most = max(most, depth)
+        elif c == ")":
+            depth -= 1
+    return most
