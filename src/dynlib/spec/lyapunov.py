@@ -17,6 +17,7 @@ from dynlib.spec.expressions import (
     Node,
     Reduce,
     is_random,
+    measure,
     rebuild,
     spell,
     walk,
@@ -24,6 +25,7 @@ from dynlib.spec.expressions import (
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BEFORE, Observer
 
+MAX_STATES = MAX_TREE - 20  # the length of the vector is one sum
 _OWN = re.compile(r"(?:tangent|w|mid|[a-d]|[pqr])\d+|h|t_mid|size|total|span|exponent")
 
 
@@ -35,12 +37,16 @@ def largest_lyapunov(model: Model, name: str = "lyapunov") -> Observer:
     advanced by the classical Runge–Kutta method with the Jacobian at both ends of the step and at the middle of the
     cubic through them, so its error is of order four in the step size. The Jacobian is the model's own, or derived.
     Raises `ModelError` where there is none: array states, lags, noise, functions without a derivative, events that set
-    a state.
+    a state, too many states.
     """
     if model.noise:
         raise ModelError("the tangent vector of a stochastic system is not computed", Where(model.name))
     if model.lag_depth:
         raise ModelError("a system with lags has no finite tangent vector", Where(model.name))
+    if model.n_states > MAX_STATES:
+        raise ModelError(
+            f"a tangent vector has at most {MAX_STATES} components, not {model.n_states}", Where(model.name)
+        )
     model = _plain(model)
     states = [q.name for q in model.states]
     jacobian = jacobian_of(model)
@@ -114,20 +120,20 @@ def _prefix(model: Model) -> str:
 
 def _plain(model: Model) -> Model:
     """The model with the aux variables and functions written out in its equations and its Jacobian."""
-    aux = {a.name: a.expr for a in model.aux}
-    functions = {f.name: f for f in model.functions}
+    aux, functions = model.aux_by_name, model.function_by_name
     parts = 0
+    large = "is too large when its aux variables and functions are written out"
 
     def plain(node: Node, given: Mapping[str, Node], depth: int) -> Node:
         nonlocal parts
         parts += 1
         if parts > MAX_NODES or depth > MAX_TREE:
-            raise ModelError("is too large when its aux variables and functions are written out", Where(model.name))
+            raise ModelError(large, Where(model.name))
         match node:
             case Name(id=name) if name in given:
                 return given[name]
             case Name(id=name) if name in aux:
-                return plain(aux[name], {}, depth + 1)
+                return plain(aux[name].expr, {}, depth + 1)
             case Call(fn=fn, args=args) if fn in functions:
                 values = [plain(a, given, depth + 1) for a in args]
                 return plain(functions[fn].expr, dict(zip(functions[fn].args, values, strict=True)), depth + 1)
@@ -137,10 +143,16 @@ def _plain(model: Model) -> Model:
                 )
         return rebuild(node, lambda part: plain(part, given, depth + 1))
 
+    def whole(node: Node) -> Node:
+        found = plain(node, {}, 0)
+        if any(size > most for size, most in zip(measure(found), (MAX_NODES, MAX_TREE), strict=True)):
+            raise ModelError(large, Where(model.name))  # what is given to a function is shared by all its uses
+        return found
+
     return replace(
         model,
-        equations=tuple(replace(e, expr=plain(e.expr, {}, 0)) for e in model.equations),
-        jacobian=tuple(tuple(plain(cell, {}, 0) for cell in row) for row in model.jacobian),
+        equations=tuple(replace(e, expr=whole(e.expr)) for e in model.equations),
+        jacobian=tuple(tuple(map(whole, row)) for row in model.jacobian),
         aux=(),
         functions=(),
     )
