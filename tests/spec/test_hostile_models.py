@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dynlib import (
+    ConfigError,
     ExpressionError,
     Model,
     ModelError,
@@ -582,6 +583,15 @@ def test_a_function_that_reads_the_state_is_derived_at_the_right_moment() -> Non
         sim.run(N=50)
         found.append(sim.observer("lyapunov")["exponent"])
     assert found[0] == found[1]
+
+
+# -- observers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [10**400, int(HUGE, 16), -(10**400), float("inf")], ids="abcd")
+def test_a_memory_begins_with_a_float(start: float) -> None:
+    with pytest.raises(ConfigError, match="begins with a finite number"):
+        Observer("o", {"m": start}, {"m": "m"})
 
 
 # -- mods ------------------------------------------------------------------------------------------------------

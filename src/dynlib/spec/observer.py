@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynlib.errors import ConfigError, Where
-from dynlib.spec.expressions import Lag, Node, canonical, is_reserved, parse, walk
+from dynlib.errors import ConfigError, ModelError, Where
+from dynlib.spec.expressions import MAX_NAME, Lag, Node, canonical, is_reserved, parse, walk
 from dynlib.spec.model import Model
 from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate
+from dynlib.spec.work import MAX_WORK, work_of, work_of_calls
 
 BEFORE = "before_"
 
 
 def _is_name(word: str) -> bool:
-    return word.isascii() and word.isidentifier() and word[0].isalpha()
+    return len(word) <= MAX_NAME and word.isascii() and word.isidentifier() and word[0].isalpha()
 
 
 def _text(where: Where, key: str, value: object) -> str:
@@ -54,7 +55,8 @@ class Observer:
                 raise ConfigError(f"{where}: {part} must be a table of names, not {table!r}")
         for key, start in memory.items():
             if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) <= sys.float_info.max:
-                raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {start!r}")
+                found = "a whole number too large for a float" if isinstance(start, int) else repr(start)
+                raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {found}")
         for word in (*memory, *update, *(read or {})):
             if not _is_name(word) or is_reserved(word):
                 raise ConfigError(f"{where}: {word!r} is not a name")
@@ -142,18 +144,21 @@ def _bind(observer: Observer, model: Model) -> BoundObserver:
     )
     before = {f"{BEFORE}{q.name}" for q in model.states if q.size is None} | {f"{BEFORE}t"}
     known = {*observer.memory, *before}
+    calls = work_of_calls(model, where)
     updates = []
     for key, text in observer.update.items():
         at = where.at(key=key)
-        node = Resolver(scope, text, at, args=frozenset(known)).resolve(parse(text, at))
+        node = Resolver(scope, text, at, args=frozenset(known)).whole(parse(text, at))
         if any(isinstance(part, Lag) for part in walk(node)):
             raise ConfigError(f"{at}: an observer keeps its own past and cannot use lags")
+        if work_of(node, calls) > MAX_WORK:
+            raise ModelError(f"one step would take more than {MAX_WORK:g} operations", at)
         updates.append((key, node))
         known.add(key)
     reads, seen = [], frozenset(observer.memory)
     for key, text in observer.read.items():
         at = where.at(key=key)
-        reads.append((key, Resolver(Scope(), text, at, args=seen, timed=False).resolve(parse(text, at))))
+        reads.append((key, Resolver(Scope(), text, at, args=seen, timed=False).whole(parse(text, at))))
         seen = seen | {key}
     return BoundObserver(observer, tuple(updates), tuple(reads))
 
