@@ -73,10 +73,10 @@ def run_in_directory(
     if not plan.recording:
         raise ConfigError("store= keeps what is recorded; leave record out, or record seldom (record_interval=…)")
     own = here.accumulator.store is not None  # this session has been running there
-    if directory.exists and not again and not own:
-        raise StoreError(f"{directory.path} holds a run already; go on with resume_or_start(), or give a new folder")
+    _check_free(directory, again or own)
     directory.make_folder()
     try:
+        _check_free(directory, again or own)  # another process may have come first
         directory.sweep()
         origin, kind = here.state, "continued" if directory.exists else "started"
         if own:
@@ -96,6 +96,12 @@ def run_in_directory(
         return replace(_carried_out(full, directory, plan, here, origin, buffers, progress, every), kind=kind)
     finally:
         directory.lock.release()
+
+
+def _check_free(directory: RunDirectory, may_hold_a_run: bool) -> None:
+    """Raises `StoreError` for a folder that holds something else, or a run where none may be."""
+    if directory.exists and not may_hold_a_run:
+        raise StoreError(f"{directory.path} holds a run already; go on with resume_or_start(), or give a new folder")
 
 
 def _begin(full: FullModel, directory: RunDirectory, arguments: RunArguments, plan: RunPlan, here: Standing) -> None:

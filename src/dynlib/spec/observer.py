@@ -55,7 +55,7 @@ class Observer:
                 raise ConfigError(f"{where}: {part} must be a table of names, not {table!r}")
         for key, start in memory.items():
             if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) <= sys.float_info.max:
-                found = "a whole number too large for a float" if isinstance(start, int) else repr(start)
+                found = "a whole number too large for a float" if type(start) is int else repr(start)
                 raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {found}")
         for word in (*memory, *update, *(read or {})):
             if not _is_name(word) or is_reserved(word):
