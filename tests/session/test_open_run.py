@@ -136,6 +136,16 @@ def test_nothing_but_the_directory_is_needed_to_go_on(plan: dict[str, Any], tmp_
         shutil.rmtree(tmp_path / "cut")
 
 
+def test_a_run_that_was_cut_where_it_is_to_end_ends_there(tmp_path: Path) -> None:
+    """No step is left to take, and still the folder is that of a run that nothing disturbed."""
+    cut(tmp_path / "cut", 2.9, T=6.0)
+    step = open_run(tmp_path / "cut").checkpoint().meta.step
+    _, outcome = open_run(tmp_path / "cut").resume(N=step, jit=False)
+    assert (outcome.kind, outcome.steps, outcome.status.name) == ("continued", 0, "DONE")
+    ring().run(N=step, store=tmp_path / "whole")
+    assert not difference(content_of(tmp_path / "whole"), content_of(tmp_path / "cut"))
+
+
 def test_going_further_than_was_asked_first(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     ring().run(T=2.0, store=folder)

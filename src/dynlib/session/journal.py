@@ -90,6 +90,7 @@ class Journal:
         assert self._trail is not None
         assert self._from is not None
         trail = self._trail
-        if (state.t, state.step, state.pending) != (self._from.t, self._from.step, self._from.pending):
-            trail = trail.then(stretch_of(self._from, state))
+        before = self._from
+        if (state.t, state.step, state.pending, state.status) != (before.t, before.step, before.pending, before.status):
+            trail = trail.then(stretch_of(before, state))
         return Snapshot(NAME, state, self.full.model, trail, observers=self.full.observers)
