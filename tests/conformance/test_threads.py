@@ -66,9 +66,9 @@ def session(full: FullModel, k: int, stepper: str) -> list[bytes]:
 @pytest.mark.parametrize(("stepper", "family", "kind"), CASES)
 def test_sessions_in_threads_share_a_model(stepper: str, family: str, kind: str) -> None:
     """8 threads that begin together with a model not yet compiled find, bit for bit, what one thread finds."""
-    full = build(
-        model_of(family, kind), stepper=stepper, dt=None if stepper in ("map", "rk45") else 0.1, observers=OBSERVERS
-    )
+    observers = [make(*arguments) for make, arguments in OBSERVERS]
+    dt = None if stepper in ("map", "rk45") else 0.1
+    full = build(model_of(family, kind), stepper=stepper, dt=dt, observers=observers)
     found = together(lambda k: session(full, k, stepper))
     assert found == [session(full, k, stepper) for k in range(THREADS)]
     assert len({tuple(one) for one in found}) == THREADS, "every session had values of its own"

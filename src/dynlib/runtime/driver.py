@@ -102,7 +102,8 @@ class _Flag:
 def _interruption(numbers: tuple[int, ...]) -> Iterator[_Flag]:
     """Turns signals into a flag that is read between chunks, so that a step is never torn.
 
-    A second Ctrl-C stops at once. A handler that others have installed for another signal is left alone.
+    A second Ctrl-C stops at once. A handler that others have installed for another signal is left alone, and so is a
+    signal that is ignored, as Ctrl-C is by processes in the background.
     """
     flag = _Flag()
     if threading.current_thread() is not threading.main_thread():
@@ -115,7 +116,7 @@ def _interruption(numbers: tuple[int, ...]) -> Iterator[_Flag]:
         flag.number = flag.number or number
 
     before = {number: signal.getsignal(number) for number in numbers}
-    taken = [n for n, h in before.items() if h is signal.SIG_DFL or (n == signal.SIGINT and h is not None)]
+    taken = [n for n, h in before.items() if h is signal.SIG_DFL or (n == signal.SIGINT and callable(h))]
     for number in taken:
         signal.signal(number, note)
     try:
