@@ -190,7 +190,7 @@ def random_input(seed: int, index: int) -> Input:
 def inputs(seed: int, count: int) -> Iterator[Input]:
     """All damage to a small file if there is room for it, and after it made-up files."""
     small, done = smallest(), 0
-    if count > 16 * len(small.data):
+    if count > 10 * len(small.data):
         for given in itertools.chain(flips(small), cuts(small), kinds(small)):
             yield given
             done += 1

@@ -63,6 +63,7 @@ from dynlib.session.snapshot_file import (
     inspect_snapshot,
     model_in,
     read_snapshot,
+    shortly,
     state_from,
     write_snapshot,
 )
@@ -870,7 +871,7 @@ def _observers_in(path: str | os.PathLike[str], meta: SnapshotMeta, model: Model
     try:
         return bind([Observer(**each) for each in meta.observers], model)
     except (ConfigError, ModelError) as problem:
-        raise SnapshotFileError(f"{os.fspath(path)} has observers that cannot be read: {problem}") from None
+        raise SnapshotFileError(f"{os.fspath(path)} has observers that cannot be read: {shortly(problem)}") from None
 
 
 def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Sequence[str] = ()) -> Sim:

@@ -44,7 +44,7 @@ from dynlib.steppers import get_stepper
 _T = TypeVar("_T")
 SCHEMA = "dynlib-snapshot"
 SCHEMA_VERSION = VERSIONS[-1]
-_LONGEST = 500  # characters of a message, which may quote what a file holds
+_LONGEST = 500  # characters of a message
 _TEXT = {"schema", "digest", "name", "description", "created", "model", "status"}
 _NUMBERS = {"t", "time_shift", "nominal_dt"}
 _KEYS = (
@@ -281,9 +281,14 @@ def model_in(path: str | os.PathLike[str], meta: SnapshotMeta) -> Model:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
+def shortly(why: object) -> str:
+    """The text of a problem, of bounded length: it may quote what a file holds."""
+    text = str(why)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def _bad(path: str | os.PathLike[str], why: str) -> SnapshotFileError:
-    shown = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
-    return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {shown}")
+    return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {shortly(why)}")
 
 
 def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[str, Array]]:

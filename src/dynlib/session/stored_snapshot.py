@@ -11,7 +11,7 @@ from dynlib.errors import ConfigError, ModelError, SnapshotFileError
 from dynlib.session.full_model import FullModel, build
 from dynlib.session.lineage import Moment, Tree, tree_of
 from dynlib.session.run_directory import RunDirectory
-from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, model_in, read_snapshot, state_from
+from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, model_in, read_snapshot, shortly, state_from
 from dynlib.session.snapshots import Snapshot
 from dynlib.spec.observer import Observer
 from dynlib.steppers import get_stepper
@@ -27,7 +27,9 @@ def full_model_in(path: str | os.PathLike[str], meta: SnapshotMeta, *, jit: bool
             model, stepper=spec.name, dt=meta.nominal_dt or None, jit=jit, math=meta.pins.math, observers=observers
         )
     except (ConfigError, ModelError) as problem:
-        raise SnapshotFileError(f"{os.fspath(path)} needs what this library does not have: {problem}") from None
+        raise SnapshotFileError(
+            f"{os.fspath(path)} needs what this library does not have: {shortly(problem)}"
+        ) from None
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
