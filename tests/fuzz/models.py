@@ -196,12 +196,11 @@ def check_expression(text: str) -> None:
         for events in (False, True):
             try:
                 node = resolve_text(text, SCOPE, PLACE, events=events)
-                again = resolve_text(spell(node), SCOPE, PLACE)
-                full = resolve_text(canonical(node)[:20_000], SCOPE, PLACE) if len(canonical(node)) < 20_000 else node
             except ExpressionError as problem:
                 refused(problem, "fuzz.toml [aux] a")
                 continue
-            demand(again == node == full, f"{spell(node)!r} is read as something else")
+            demand(resolve_text(spell(node), SCOPE, PLACE) == node, f"{spell(node)!r} is read as something else")
+            demand(len(canonical(node)) < 10**6, "a long text")
         try:
             value = evaluate(parse(text), {"x": 0.5, "t": 2.0}, Terms())
         except (ExpressionError, ArithmeticError, ValueError):
