@@ -142,6 +142,15 @@ def _fill(path: Path, data: bytes | memoryview, mode: int | None, disk: Disk) ->
     disk.close(handle)
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """A folder and those above it that do not exist yet, the outermost first."""
+    missing: list[Path] = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    return missing[::-1]
+
+
 def make_folder(path: str | os.PathLike[str], disk: Disk = DISK) -> None:
     """Make a folder whose name is on the disk. Raises `OSError`, also if the path exists."""
     disk.mkdir(Path(path))

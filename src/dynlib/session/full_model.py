@@ -70,8 +70,7 @@ class FullModel:
 
     def new_recording(self, width: int) -> Recording:
         """An empty recording of so many columns."""
-        depth = max((len(e.log) for e in self.model.events), default=0)
-        return Recording(width, depth, np.dtype(self.model.dtype))
+        return Recording(width, self.model.log_depth, np.dtype(self.model.dtype))
 
     def advance(
         self,

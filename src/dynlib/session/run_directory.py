@@ -13,7 +13,6 @@ import json
 import os
 import re
 import stat
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from typing import Any
 
 from dynlib.errors import SnapshotError, SnapshotFileError, StoreError
 from dynlib.runtime.state import Array
-from dynlib.session.durable import DISK, Disk, write_file
+from dynlib.session.durable import DISK, Disk, make_folder, missing_folders, write_file
 from dynlib.session.lock import FolderLock
 from dynlib.session.sample_store import EVENTS, SAMPLES
 from dynlib.session.snapshot_file import SnapshotMeta, read_snapshot, write_snapshot
 from dynlib.session.snapshots import Snapshot
-from dynlib.session.stored_results import StorePosition
-from dynlib.session.table import cannot_write, read_stored
+from dynlib.session.stored_results import StorePosition, is_count, is_finite
+from dynlib.session.table import cannot_write, json_bytes, read_stored
 
 FORMAT = "dynlib-run"
 FORMAT_VERSION = 1
@@ -61,7 +60,7 @@ class Checkpoint:
 
 
 class RunDirectory:
-    """A folder with a run. Made by `create`, found again by `open`; written to by whoever holds its lock."""
+    """A folder for a run, whether one `exists` there or not; written to by whoever holds its `lock`."""
 
     def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self.path = path
@@ -159,14 +158,8 @@ class RunDirectory:
     def make_folder(self) -> None:
         """The folder itself, with the lock on it. Raises `StoreError`."""
         try:
-            missing = []
-            folder = self.path
-            while not folder.exists():
-                missing.append(folder)
-                folder = folder.parent
-            for new in reversed(missing):
-                self.disk.mkdir(new)
-                self.disk.fsync_folder(new.parent)
+            for new in missing_folders(self.path):
+                make_folder(new, self.disk)
         except OSError as problem:
             raise StoreError(f"cannot make the folder {self.path}: {problem.strerror}") from problem
         self.lock.acquire()
@@ -181,7 +174,7 @@ class RunDirectory:
         content = {**content, "digest": _digest(content)}
         path = self.path / MANIFEST
         try:
-            write_file(path, _json(content) + b"\n", self.disk)
+            write_file(path, json_bytes(content) + b"\n", self.disk)
         except OSError as problem:
             raise cannot_write(path, problem) from problem
 
@@ -261,10 +254,10 @@ def _check_manifest(path: Path, content: Mapping[str, Any]) -> None:
         all(isinstance(content.get(key), str) for key in _TEXTS)
         and all(isinstance(content.get(key), dict) for key in _TABLES)
         and isinstance(plan, dict)
-        and (plan.get("T") is None or _is_finite(plan["T"]))
-        and all(plan.get(key) is None or _is_count(plan[key], 1) for key in ("N", "max_steps"))
-        and all(_is_finite(plan.get(key)) and plan[key] >= 0 for key in ("transient", "record_dt"))
-        and _is_count(plan.get("record_interval"), 0)
+        and (plan.get("T") is None or is_finite(plan["T"]))
+        and all(plan.get(key) is None or (is_count(plan[key]) and plan[key] >= 1) for key in ("N", "max_steps"))
+        and all(is_finite(plan.get(key)) and plan[key] >= 0 for key in ("transient", "record_dt"))
+        and is_count(plan.get("record_interval"))
         and isinstance(plan.get("record_vars"), list)
         and all(isinstance(name, str) for name in plan["record_vars"])
         and all(isinstance(plan.get(key), str) and plan[key] for key in ("tag", "checkpoint"))
@@ -273,20 +266,8 @@ def _check_manifest(path: Path, content: Mapping[str, Any]) -> None:
         raise StoreError(f"{path} is not the manifest of a run: a value is missing or of the wrong kind")
 
 
-def _is_finite(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
-
-
-def _is_count(value: object, least: int) -> bool:
-    return type(value) is int and least <= value <= 2**53
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, indent=1, allow_nan=False).encode("ascii")
-
-
 def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_json({k: v for k, v in content.items() if k != "digest"})).hexdigest()
+    return hashlib.sha256(json_bytes({k: v for k, v in content.items() if k != "digest"})).hexdigest()
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:

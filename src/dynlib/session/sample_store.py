@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dynlib.results.results import join
 from dynlib.runtime.driver import Recording
 from dynlib.runtime.state import Array
 from dynlib.session.durable import DISK, Disk
+from dynlib.session.stored_results import segments_json
 from dynlib.session.table import Column, Table
 from dynlib.spec.model import Model
 
@@ -52,11 +52,10 @@ class SampleStore:
             MOST_SAMPLES,
             disk,
         )
-        depth = max((len(e.log) for e in model.events), default=0)
         names = " ".join(e.name for e in model.events)
         flags = (("flag_meanings", names), ("flag_values", list(range(len(model.events)))))
         self._events: Table | None = None
-        if depth:
+        if model.log_depth:
             self._events = Table(
                 folder / EVENTS,
                 "entry",
@@ -64,7 +63,7 @@ class SampleStore:
                     Column("t", "float64", None, (("long_name", "time"),)),
                     Column("step", "int64", None, (("long_name", "completed steps"),)),
                     Column("event", "int32", None, flags),
-                    Column("values", model.dtype, depth),
+                    Column("values", model.dtype, model.log_depth),
                 ],
                 MOST_ENTRIES,
                 disk,
@@ -103,10 +102,9 @@ class SampleStore:
 
     def attributes(self, segments: Sequence[Segment]) -> dict[str, dict[str, Any]]:
         """What is published beside each table, by its name."""
-        shown = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in segments]
         labels = {e.name: [label for label, _ in e.log] for e in self.model.events}
         return {
-            SAMPLES: {"model": self.model.name, "columns": list(self.columns), "segments": shown},
+            SAMPLES: {"model": self.model.name, "columns": list(self.columns), "segments": segments_json(segments)},
             EVENTS: {"model": self.model.name, "values": labels},
         }
 
@@ -163,17 +161,15 @@ class SampleStore:
 
     def log(self, first: int, last: int) -> EventLog:
         """Log entries from `first` to before `last`."""
-        depth = max((len(e.log) for e in self.model.events), default=0)
-        empty = Recording(0, depth, np.dtype(self.model.dtype)).event_block(0)
+        empty = Recording(0, self.model.log_depth, np.dtype(self.model.dtype)).event_block(0)
         return event_log(self.model, join(list(self.log_blocks(first, last)), empty))
 
     def results(
         self, columns: tuple[str, ...], rows: int, entries: int, segments: Sequence[Segment], first: int = 0
     ) -> Results:
         """Samples from `first` on and all log entries, read into memory."""
-        parts = list(self.blocks(first, rows))
         empty = Recording(len(columns), 0, np.dtype(self.model.dtype)).sample_block(0)
-        t, step, at_stop, data = (np.concatenate(p) for p in zip(*parts, strict=True)) if parts else empty
+        t, step, at_stop, data = join(list(self.blocks(first, rows)), empty)
         log = self.log(0, entries)
         return Results(columns, t, step, at_stop.astype(bool), data, tuple(segments), log, self.model.name)
 

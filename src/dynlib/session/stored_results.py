@@ -41,7 +41,7 @@ class StorePosition:
             "entries": self.entries,
             "transient_end": self.transient_end,
             "columns": list(self.columns),
-            "segments": _segments_json(self.segments),
+            "segments": segments_json(self.segments),
         }
 
     @classmethod
@@ -50,9 +50,9 @@ class StorePosition:
         if not isinstance(content, Mapping) or set(content) != {f.name for f in fields(cls)}:
             raise ValueError("expected the keys rows, entries, transient_end, columns and segments")
         rows, entries, end = content["rows"], content["entries"], content["transient_end"]
-        if not _is_count(rows) or not _is_count(entries):
+        if not is_count(rows) or not is_count(entries):
             raise ValueError("a count is malformed")
-        if end is not None and not _is_finite(end):
+        if end is not None and not is_finite(end):
             raise ValueError("transient_end is not a number")
         columns = _columns(content["columns"])
         return cls(
@@ -84,7 +84,7 @@ def results_to_arrays(results: Results) -> tuple[dict[str, Array], dict[str, Any
     }
     return {f"{FOLDER}{name}": array for name, array in arrays.items()}, {
         "columns": list(results.columns),
-        "segments": _segments_json(results.segments),
+        "segments": segments_json(results.segments),
     }
 
 
@@ -96,7 +96,7 @@ def results_from_arrays(arrays: Mapping[str, Array], content: object, model: Mod
     columns = _columns(content["columns"])
     if not set(columns) <= set(recordable(model)):
         raise ValueError("it has columns that the model does not")
-    depth = max((len(e.log) for e in model.events), default=0)
+    depth = model.log_depth
     rows, entries = len(parts["t"]), len(parts["log_t"])
     for name, size in (("step", rows), ("at_stop", rows), ("data", rows * len(columns)), ("log_step", entries),
                        ("log_event", entries), ("log_values", entries * depth)):  # fmt: skip
@@ -136,7 +136,8 @@ def _columns(content: object) -> tuple[str, ...]:
     return tuple(content)
 
 
-def _segments_json(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+def segments_json(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """Segments in strict JSON."""
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(s).items()} for s in segments]
 
 
@@ -150,8 +151,8 @@ def segments_from_json(content: object, rows: int, entries: int) -> tuple[Segmen
         if not isinstance(item, Mapping) or set(item) != names:
             raise ValueError("its segments are malformed")
         texts = all(isinstance(item[k], str) for k in ("name", "cfg_hash", "status"))
-        numbers = all(_is_finite(item[k]) for k in ("t_start", "t_end"))
-        counts = all(_is_count(item[k]) for k in ("step_start", "step_end"))
+        numbers = all(is_finite(item[k]) for k in ("t_start", "t_end"))
+        counts = all(is_count(item[k]) for k in ("step_start", "step_end"))
         spans = all(_is_span(item[k], size) for k, size in (("rows", rows), ("entries", entries)))
         if not (texts and numbers and counts and spans) or type(item["resume"]) is not bool:
             raise ValueError("its segments are malformed")
@@ -162,11 +163,13 @@ def segments_from_json(content: object, rows: int, entries: int) -> tuple[Segmen
     return tuple(found)
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether a value from JSON is a count."""
     return type(value) is int and 0 <= value <= 2**53
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """Whether a value from JSON is a finite number."""
     return type(value) is not bool and isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 

@@ -21,7 +21,7 @@ from google_crc32c import value as crc32c
 
 from dynlib.errors import StoreError
 from dynlib.runtime.state import Array
-from dynlib.session.durable import Disk, read_file, write_file
+from dynlib.session.durable import Disk, missing_folders, read_file, write_file
 
 CHUNK_BYTES = 4 * 2**20
 MAX_META = 64 * 2**20
@@ -83,9 +83,9 @@ class Table:
         self._settle()
         documents = self._documents(self.rows)
         for name, document in documents.items():
-            self._write(self.folder / name / "zarr.json", _json(document))
+            self._write(self.folder / name / "zarr.json", json_bytes(document))
         self._settle()
-        self._write(self.folder / "zarr.json", _json(self._root(documents, attributes)))
+        self._write(self.folder / "zarr.json", json_bytes(self._root(documents, attributes)))
         self._settle()
 
     def rewind(self, rows: int) -> None:
@@ -107,13 +107,8 @@ class Table:
             self._write(self._chunk(column, index), data + crc32c(data).to_bytes(4, "little"))
 
     def _write(self, path: Path, data: bytes) -> None:
-        missing = []
-        folder = path.parent
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
         try:
-            for new in reversed(missing):
+            for new in missing_folders(path.parent):
                 self._disk.mkdir(new)
                 self._changed.add(new.parent)
             write_file(path, data, self._disk, settle=False)
@@ -262,5 +257,6 @@ def cannot_write(path: Path, problem: OSError) -> StoreError:
     )
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """The one text of a document in a run directory."""
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii")

@@ -164,6 +164,11 @@ class Model:
         return sum(q.count for q in self.params)
 
     @cached_property
+    def log_depth(self) -> int:
+        """The most values that one entry of the event log holds."""
+        return max((len(e.log) for e in self.events), default=0)
+
+    @cached_property
     def narrow(self) -> bool:
         """Whether the model computes in float32."""
         return self.dtype == "float32"
