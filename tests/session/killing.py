@@ -28,6 +28,7 @@ from dynlib.runtime.driver import Buffers
 EVERY = "0.02s"
 SMALL = Buffers(rows=500, logs=100, steps=500)
 LONGEST_LIFE = 0.4  # of the time that a run takes undisturbed
+PATIENCE = 1.05  # each life may last so much longer than the one before: a busy machine also comes to an end
 LENGTHS = {"rk45": 30_000.0, "rk4": 30_000.0, "euler_maruyama": 30_000.0, "ab3": 30_000.0, "map": 1_000_000.0}
 
 
@@ -63,7 +64,7 @@ def one_life(case: Case, folder: Path, seconds: float | None) -> str:
 
 
 def kill_until(kills: int, seed: int, folder: Path) -> tuple[int, int, list[str]]:
-    """Kill at least so often: kills, runs that came to their end, and what was wrong."""
+    """Kill at least so often, and until every case came to its end: kills, runs at their end, and what was wrong."""
     draw, done, runs, wrong = random.Random(seed), 0, 0, []
     wholes: dict[str, tuple[dict[str, bytes], float]] = {}
     for case in CASES:
@@ -72,14 +73,15 @@ def kill_until(kills: int, seed: int, folder: Path) -> tuple[int, int, list[str]
         if (ended := one_life(case, place, None)) != "complete":
             return 0, 0, [f"{case.name}: {ended} without a kill"]
         wholes[case.name] = content_of(place), time.perf_counter() - began
-    while done < kills:
+    while done < kills or runs < len(CASES):
         case = CASES[runs % len(CASES)]
         place = folder / f"run-{runs}"
         whole, seconds = wholes[case.name]
-        ended = "killed"
+        ended, longest = "killed", LONGEST_LIFE * seconds
         while ended == "killed":
-            ended = one_life(case, place, draw.uniform(0.0, LONGEST_LIFE * seconds))
+            ended = one_life(case, place, draw.uniform(0.0, longest))
             done += ended == "killed"
+            longest *= PATIENCE
         problem = ended if ended != "complete" else difference(whole, content_of(place))
         if problem:
             wrong.append(f"{case.name}, run {runs}: {problem}")
