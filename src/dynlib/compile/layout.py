@@ -21,7 +21,7 @@ class Field:
     `block` is "times" (float64), "reals" (the model's dtype) or "counts" (int64). `role` says who owns it:
     "state", "params", "runtime" (clock, recorder, lags), "stepper" or "observer". `on_edit` is what becomes of it
     when a state or parameter is set from outside: "keep", "restart" (back to its value at the start of a run) or
-    "rewrite" (set by the session itself).
+    "rewrite" (set by the session itself). `fresh` is its value at the start of a run.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Field:
     role: str
     on_edit: str
     start: int = 0
+    fresh: float = 0.0
 
     @property
     def span(self) -> slice:
@@ -89,22 +90,13 @@ def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver
     if model.random:
         rows += [("seed", "counts", 1, "runtime", "keep"), ("stream", "counts", 1, "runtime", "keep")]
     rows += [(f"lag_{name}", "reals", depth + 1, "runtime", "rewrite") for name, depth in model.lag_depth.items()]
-    if stepper.family == "adams_bashforth":
-        rows += [(f"f{j}", "reals", n, "stepper", "restart") for j in range(1, stepper.order)]
-        rows.append(("history", "counts", 1, "stepper", "restart"))
-    if stepper.adaptive:
-        rows += [
-            ("k1", "reals", n, "stepper", "restart"),
-            ("h", "times", 1, "stepper", "restart"),
-            ("error_before", "times", 1, "stepper", "restart"),
-            ("k1_valid", "counts", 1, "stepper", "restart"),
-            ("rejected", "counts", 1, "stepper", "keep"),
-        ]
+    fresh = {m.name: m.fresh for m in stepper.memory}
+    rows += [(m.name, m.block, n if m.vector else 1, "stepper", m.on_edit) for m in stepper.memory]
     # float64 also in models of float32: an observer counts, and sums over many steps
     rows += [(o.field(key), "times", 1, "observer", "keep") for o in observers for key in o.observer.memory]
     ends = {"reals": 0, "times": 0, "counts": 0}
     fields = []
     for name, block, size, role, on_edit in rows:
-        fields.append(Field(name, block, size, role, on_edit, ends[block]))
+        fields.append(Field(name, block, size, role, on_edit, ends[block], fresh.get(name, 0.0)))
         ends[block] += size
     return Layout(tuple(fields), "".join(f"\n{o.text}" for o in observers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dynlib.compile.advance import Advance, advance_of, kept_vectors
+from dynlib.compile.advance import Advance, advance_of
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
@@ -108,7 +108,7 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
     """The text of the generated module: deterministic, readable, and all that a run executes."""
     scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
     names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
-    kept = {"base": "base", "out": "y", "params": "params", **kept_vectors(stepper)}
+    kept = {"base": "base", "out": "y", "params": "params", **{m.name: m.name for m in stepper.memory if m.vector}}
     form = Form(model, names, layout, scalar, kept)
     used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}
     functions = form.functions(used)

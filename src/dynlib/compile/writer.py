@@ -94,6 +94,14 @@ KERNEL_NAMES = frozenset(
         "history",
         "k1_valid",
         "error_before",
+        "error_earlier",
+        "err_low",
+        "span",
+        "beta1",
+        "beta2",
+        "beta3",
+        "min_step",
+        "unsolved",
         "rejected",
         "err",
         "acc",
@@ -131,7 +139,7 @@ KERNEL_NAMES = frozenset(
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r4|r5|trial|acc\d)_?\d*(?:_|$)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r\d+|trial|acc\d)_?\d*(?:_|$)"
 )
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9

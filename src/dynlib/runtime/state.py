@@ -15,8 +15,6 @@ from dynlib.spec.model import Model, spans
 from dynlib.status import Status
 
 Array = npt.NDArray[Any]
-ERROR_BEFORE_START = 1e-4
-"""What the PI controller takes for the error of the step before the first (HNW I, code DOPRI5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class SessionState:
 
         for spot in self.layout.fields:
             if spot.on_edit == "restart":
-                put(spot.name, 0)
+                put(spot.name, spot.fresh)
         state = self["y"] if y is None else y
         now = self.t if t is None else t
         step = self.nominal_dt if dt is None else dt
@@ -150,7 +148,6 @@ class SessionState:
         put("dt", step)
         put("n_anchor", self.step)
         put("h", step)
-        put("error_before", ERROR_BEFORE_START)
         for spot in self.layout.fields:
             if spot.name.startswith("lag_"):
                 value = blocks["reals"][self.layout["base"].start + self.state_slots[spot.name.removeprefix("lag_")]]

@@ -19,8 +19,12 @@ class Tableau:
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     error: tuple[float, ...] = ()
-    dense: tuple[float, ...] = ()
+    error_order: int = 0
+    second_error: tuple[float, ...] = ()
     first_same_as_last: bool = False
+    more: tuple[tuple[float, tuple[float, ...]], ...] = ()
+    dense: tuple[tuple[float, ...], ...] = ()
+    dense_order: int = 0
 
     @property
     def stages(self) -> int:
@@ -50,14 +54,18 @@ DORMAND_PRINCE = Tableau(
     ),
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
     error=(71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),
-    dense=(
-        -12715105075 / 11282082432,
-        0.0,
-        87487479700 / 32700410799,
-        -10690763975 / 1880347072,
-        701980252875 / 199316789632,
-        -1453857185 / 822651844,
-        69997945 / 29380423,
-    ),
+    error_order=4,
     first_same_as_last=True,
+    dense=(
+        (
+            -12715105075 / 11282082432,
+            0.0,
+            87487479700 / 32700410799,
+            -10690763975 / 1880347072,
+            701980252875 / 199316789632,
+            -1453857185 / 822651844,
+            69997945 / 29380423,
+        ),
+    ),
+    dense_order=4,
 )

@@ -5,11 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dynlib.errors import ConfigError, UnknownNameError
-from dynlib.steppers.adams_bashforth import AB2, AB3, AdamsBashforth
-from dynlib.steppers.explicit_rk import DORMAND_PRINCE, EULER, MIDPOINT, RK4, Tableau
-from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI, Stochastic
 
 _BELOW_ONE = ("safety", "min_factor")
+_MAY_BE_ZERO = ("min_step",)
+_EXPONENTS = ("beta1", "beta2", "beta3")
+_OTHER_NAMES = {"dt_min": "min_step", "dt_max": "max_step"}
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A number, or a vector with one number per component of the state, that a stepper keeps between two steps.
+
+    `block` is "times" (float64), "reals" (the model's dtype, all vectors) or "counts" (int64); `on_edit` and `fresh`
+    as in the layout of the state.
+    """
+
+    name: str
+    block: str
+    vector: bool = False
+    on_edit: str = "restart"
+    fresh: float = 0.0
+
+
+ADAPTIVE_MEMORY = (
+    Memory("k1", "reals", vector=True),
+    Memory("h", "times"),  # the step to try next; begins at the given first step, or 0 to choose it
+    Memory("error_before", "times", fresh=1e-4),  # as in the code DOPRI5 of Hairer & Wanner
+    Memory("error_earlier", "times", fresh=1e-4),
+    Memory("k1_valid", "counts"),
+    Memory("rejected", "counts", on_edit="keep"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +44,8 @@ class StepperSpec:
     `order` is that of a method for equations without noise, and the weak order, rounded down, of one for stochastic
     equations (whose `method` has both orders exactly). `interpolant` is "hold" (the last value), "linear" (the chord),
     "hermite" (cubic, from values and slopes at both ends of the step) or "dense" (the method's own continuous
-    extension); `interpolant_order` is its order of accuracy.
+    extension); `interpolant_order` is its order of accuracy. `stiff`: made for stiff problems; `symplectic`: keeps the
+    symplectic form of a separable Hamiltonian system. `memory` is what the method keeps between two steps.
     """
 
     name: str
@@ -31,10 +57,13 @@ class StepperSpec:
     interpolant_order: int
     description: str
     reference: str
-    method: Tableau | AdamsBashforth | Stochastic | None = None
+    method: object = None
     adaptive: bool = False
+    stiff: bool = False
+    symplectic: bool = False
     aliases: tuple[str, ...] = ()
     options: tuple[tuple[str, float], ...] = ()
+    memory: tuple[Memory, ...] = ()
 
     @property
     def option_names(self) -> tuple[str, ...]:
@@ -44,16 +73,36 @@ class StepperSpec:
     def configure(self, **values: float) -> tuple[float, ...]:
         """Option values in their order, defaults filled in. Raises `ConfigError` for unknown or impossible ones."""
         known = dict(self.options)
-        for name, value in values.items():
+        given: dict[str, float] = {}
+        for said, value in values.items():
+            name = said if said in known else _OTHER_NAMES.get(said, said)
             if name not in known:
-                raise UnknownNameError(f"option of stepper {self.name!r}:", name, known)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"option {name!r} must be a number, not {value!r}")
-            if not value > 0.0:
-                raise ConfigError(f"option {name!r} must be greater than 0, not {value!r}")
-            if name in _BELOW_ONE and not value < 1.0:
-                raise ConfigError(f"option {name!r} must be less than 1, not {value!r}: a rejected step must shrink")
-        return tuple(float(values.get(name, default)) for name, default in self.options)
+                raise UnknownNameError(f"option of stepper {self.name!r}:", said, known)
+            if name in given:
+                raise ConfigError(f"option {name!r} is given twice, also as {_twin(name)!r}")
+            given[name] = _checked(name, value)
+        config = {**known, **given}
+        if config.get("min_step", 0.0) > config.get("max_step", float("inf")):
+            raise ConfigError(f"min_step = {config['min_step']!r} is greater than max_step = {config['max_step']!r}")
+        return tuple(config.values())
+
+
+def _twin(name: str) -> str:
+    return next(other for other, same in _OTHER_NAMES.items() if same == name)
+
+
+def _checked(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"option {name!r} must be a number, not {value!r}")
+    if name in _EXPONENTS:
+        if not abs(value) <= 10.0:
+            raise ConfigError(f"option {name!r} must lie between -10 and 10, not {value!r}")
+    elif not (value >= 0.0 if name in _MAY_BE_ZERO else value > 0.0):
+        least = "0 or greater" if name in _MAY_BE_ZERO else "greater than 0"
+        raise ConfigError(f"option {name!r} must be {least}, not {value!r}")
+    if name in _BELOW_ONE and not value < 1.0:
+        raise ConfigError(f"option {name!r} must be less than 1, not {value!r}: a rejected step must shrink")
+    return float(value)
 
 
 _REGISTRY: dict[str, StepperSpec] = {}
@@ -93,51 +142,3 @@ def select_steppers(
         and (family is None or s.family == family)
         and s.order >= min_order
     ]
-
-
-_HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
-
-register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
-for _name, _tableau, _text, _ref, _aliases in (
-    ("euler", EULER, "explicit Euler", f"{_HNW}, I.7", ("fe",)),
-    ("rk2", MIDPOINT, "explicit midpoint", f"{_HNW}, II.1", ("midpoint", "rk2_midpoint")),
-    ("rk4", RK4, "classical Runge–Kutta", f"{_HNW}, II.1, table 1.2", ("rk4_classic",)),
-):
-    register(
-        StepperSpec(
-            _name, ("ode",), "explicit_rk", _tableau.order, _tableau.stages, "hermite", 3, _text, _ref, _tableau,
-            aliases=_aliases,
-        )
-    )  # fmt: skip
-for _name, _ab in (("ab2", AB2), ("ab3", AB3)):
-    register(
-        StepperSpec(
-            _name, ("ode",), "adams_bashforth", _ab.order, 1, "hermite", 3,
-            f"Adams–Bashforth with {_ab.order} steps, started by classical Runge–Kutta", f"{_HNW}, III.1, eq. 1.5", _ab,
-        )
-    )  # fmt: skip
-register(
-    StepperSpec(
-        "rk45", ("ode",), "explicit_rk", 5, 7, "dense", 4, "Dormand–Prince 5(4) with PI step-size control",
-        f"Dormand & Prince, J. Comput. Appl. Math. 6 (1980) 19–26; control and dense output: {_HNW}, II.4–II.6",
-        DORMAND_PRINCE,
-        adaptive=True,
-        aliases=("dopri5", "dp5"),
-        options=(
-            ("rtol", 1e-5), ("atol", 1e-8), ("safety", 0.9), ("min_factor", 0.2), ("max_factor", 10.0),
-            ("max_step", float("inf")),
-        ),
-    )
-)  # fmt: skip
-for _scheme, _text, _ref in (
-    (EULER_MARUYAMA, "Euler–Maruyama, strong order 0.5", "Kloeden & Platen (1992), 10.2"),
-    (MILSTEIN, "Milstein without derivatives, diagonal noise, strong order 1", "Kloeden & Platen (1992), 11.1"),
-    (SRI, "stochastic Runge–Kutta SRI1W1, diagonal noise, strong order 1.5",
-     "Rößler, SIAM J. Numer. Anal. 48 (2010) 922–952, table 6.2"),
-):  # fmt: skip
-    register(
-        StepperSpec(
-            _scheme.name, ("sde",), "stochastic", int(_scheme.weak_order), _scheme.stages, "linear", 1,
-            _text, _ref, _scheme,
-        )
-    )  # fmt: skip

@@ -1,0 +1,33 @@
+"""The advance fragments: one module per family of methods, written once for every form of vectors."""
+
+from __future__ import annotations
+
+from dynlib.compile.advance.embedded import embedded
+from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
+from dynlib.compile.advance.parts import Advance
+from dynlib.compile.advance.stochastic import stochastic
+from dynlib.compile.forms import Form
+from dynlib.errors import ConfigError
+from dynlib.spec.model import Model
+from dynlib.steppers.adams_bashforth import AdamsBashforth
+from dynlib.steppers.explicit_rk import Tableau
+from dynlib.steppers.registry import StepperSpec
+from dynlib.steppers.stochastic import Stochastic
+
+__all__ = ["Advance", "advance_of"]
+
+
+def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Advance:
+    """The fragment of a stepper for one model."""
+    match stepper.method:
+        case Tableau() as tableau if stepper.adaptive:
+            return embedded(model, stepper, tableau, form)
+        case Tableau() as tableau:
+            return explicit(model, tableau, form)
+        case AdamsBashforth() as method:
+            return adams_bashforth(model, method, form)
+        case Stochastic() as scheme:
+            return stochastic(model, stepper, scheme, form, used)
+    if stepper.family != "iteration":
+        raise ConfigError(f"no code for stepper family {stepper.family!r}")
+    return iteration(model, form)

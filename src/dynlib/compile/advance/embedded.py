@@ -1,0 +1,61 @@
+"""Explicit embedded Runge–Kutta pairs with their continuous extensions."""
+
+from __future__ import annotations
+
+from dynlib.compile.advance.control import SCALE_BOTH, Attempt, controlled, norm
+from dynlib.compile.advance.fixed import stage, stages
+from dynlib.compile.advance.parts import Advance, combination, inside
+from dynlib.compile.forms import Form
+from dynlib.spec.model import Model
+from dynlib.steppers.explicit_rk import Tableau
+from dynlib.steppers.registry import StepperSpec
+
+
+def embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -> Advance:
+    """A pair whose error is estimated by the difference of its two formulas.
+
+    The slope at the end of a step is the first of the next one: the last stage where the method has it so, and
+    computed once the step is accepted where it has not.
+    """
+    last = tableau.stages if tableau.first_same_as_last else tableau.stages + 1
+    lines = stages(tableau, form)
+    after: list[str] = []
+    if not tableau.first_same_as_last:
+        lines += form.each(f"{{new}} = {{base}} + h * ({combination(form, tableau.b)})")
+        after = ["# slope at the end", form.rhs(f"k{last}", "t_new", "new")]
+    lines += _error(tableau, form)
+    advance = controlled(model, stepper, form, Attempt(lines, tableau.error_order, accepted=after, end=f"k{last}"))
+    advance.prepare_outputs, advance.interpolate = _extension(tableau, form, last)
+    return advance
+
+
+def _error(tableau: Tableau, form: Form) -> list[str]:
+    error = f"part = h * ({combination(form, tableau.error)}) / scale"
+    if not tableau.second_error:
+        return norm(form, "err", SCALE_BOTH, error)
+    # two estimates of different order, combined as in the code DOP853 of Hairer & Wanner (HNW I, II.10)
+    return [
+        *norm(form, "err", SCALE_BOTH, error),
+        *norm(form, "err_low", SCALE_BOTH, f"part = h * ({combination(form, tableau.second_error)}) / scale"),
+        "if err > 0.0:",
+        "    err = err * err / sqrt(err * err + 0.01 * err_low * err_low)",
+    ]
+
+
+def _extension(tableau: Tableau, form: Form, last: int) -> tuple[list[str], list[str]]:
+    """The continuous extension in the nested form of HNW I, II.6 (codes CONTD5 and CONTD8)."""
+    one = form.number(1.0)
+    prepare: list[str] = []
+    for j, (node, row) in enumerate(tableau.more, last + 1):
+        prepare += stage(form, j, node, row)
+    rows = [f"{{r{j}}} = h * ({combination(form, row)})" for j, row in enumerate(tableau.dense, 4)]
+    prepare += form.each(
+        "{delta} = {new} - {base}",
+        "{bend} = h * {k1} - {delta}",
+        f"{{r3}} = {{delta}} - h * {{k{last}}} - {{bend}}",
+        *rows,
+    )
+    text = ""
+    for k, name in reversed(list(enumerate(["delta", "bend", "r3", *(f"r{j}" for j in range(4, 4 + len(rows)))]))):
+        text = f"{{{name}}} + {'theta' if k % 2 else f'({one} - theta)'} * ({text})" if text else f"{{{name}}}"
+    return prepare, [inside(form.model, "dt"), *form.each(f"{{out}} = {{base}} + theta * ({text})")]

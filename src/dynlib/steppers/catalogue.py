@@ -1,0 +1,65 @@
+"""The catalogue: every method of the library, registered with what it can do."""
+
+from __future__ import annotations
+
+from dynlib.steppers.adams_bashforth import AB2, AB3
+from dynlib.steppers.explicit_rk import DORMAND_PRINCE, EULER, MIDPOINT, RK4
+from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
+from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
+
+
+def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_factor: float = 0.2,
+            max_factor: float = 10.0, safety: float = 0.9) -> tuple[tuple[str, float], ...]:  # fmt: skip
+    """Tolerances and control of an adaptive method; see `compile/advance/control.py` for the exponents."""
+    return (
+        ("rtol", 1e-5), ("atol", 1e-8), ("safety", safety), ("min_factor", min_factor), ("max_factor", max_factor),
+        ("max_step", float("inf")), ("min_step", 0.0), ("beta1", beta1), ("beta2", beta2), ("beta3", beta3),
+    )  # fmt: skip
+
+
+_HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
+
+register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
+for _name, _tableau, _text, _ref, _aliases in (
+    ("euler", EULER, "explicit Euler", f"{_HNW}, I.7", ("fe",)),
+    ("rk2", MIDPOINT, "explicit midpoint", f"{_HNW}, II.1", ("midpoint", "rk2_midpoint")),
+    ("rk4", RK4, "classical Runge–Kutta", f"{_HNW}, II.1, table 1.2", ("rk4_classic",)),
+):
+    register(
+        StepperSpec(
+            _name, ("ode",), "explicit_rk", _tableau.order, _tableau.stages, "hermite", 3, _text, _ref, _tableau,
+            aliases=_aliases,
+        )
+    )  # fmt: skip
+for _name, _ab in (("ab2", AB2), ("ab3", AB3)):
+    register(
+        StepperSpec(
+            _name, ("ode",), "adams_bashforth", _ab.order, 1, "hermite", 3,
+            f"Adams–Bashforth with {_ab.order} steps, started by classical Runge–Kutta", f"{_HNW}, III.1, eq. 1.5", _ab,
+            memory=(*(Memory(f"f{j}", "reals", vector=True) for j in range(1, _ab.order)), Memory("history", "counts")),
+        )
+    )  # fmt: skip
+for _name, _tableau, _text, _ref, _options, _aliases in (
+    ("rk45", DORMAND_PRINCE, "Dormand–Prince 5(4)",
+     f"Dormand & Prince, J. Comput. Appl. Math. 6 (1980) 19–26; control and dense output: {_HNW}, II.4–II.6",
+     control(0.85, -0.2), ("dopri5", "dp5")),
+):  # fmt: skip
+    register(
+        StepperSpec(
+            _name, ("ode",), "explicit_rk", _tableau.order, _tableau.stages, "dense", _tableau.dense_order,
+            f"{_text} with step-size control", _ref, _tableau,
+            adaptive=True, aliases=_aliases, options=_options, memory=ADAPTIVE_MEMORY,
+        )
+    )  # fmt: skip
+for _scheme, _text, _ref in (
+    (EULER_MARUYAMA, "Euler–Maruyama, strong order 0.5", "Kloeden & Platen (1992), 10.2"),
+    (MILSTEIN, "Milstein without derivatives, diagonal noise, strong order 1", "Kloeden & Platen (1992), 11.1"),
+    (SRI, "stochastic Runge–Kutta SRI1W1, diagonal noise, strong order 1.5",
+     "Rößler, SIAM J. Numer. Anal. 48 (2010) 922–952, table 6.2"),
+):  # fmt: skip
+    register(
+        StepperSpec(
+            _scheme.name, ("sde",), "stochastic", int(_scheme.weak_order), _scheme.stages, "linear", 1,
+            _text, _ref, _scheme,
+        )
+    )  # fmt: skip
