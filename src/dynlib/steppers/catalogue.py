@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dynlib.steppers.adams_bashforth import AB2, AB3
-from dynlib.steppers.explicit_rk import DORMAND_PRINCE, EULER, MIDPOINT, RK4
+from dynlib.steppers.dormand_prince_8 import DOP853
+from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5
 from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
 
@@ -43,6 +44,11 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
     ("rk45", DORMAND_PRINCE, "Dormand–Prince 5(4)",
      f"Dormand & Prince, J. Comput. Appl. Math. 6 (1980) 19–26; control and dense output: {_HNW}, II.4–II.6",
      control(0.85, -0.2), ("dopri5", "dp5")),
+    ("bs32", BS32, "Bogacki–Shampine 3(2)", "Bogacki & Shampine, Appl. Math. Lett. 2 (1989) 321–325", control(),
+     ("rk23", "bs23")),
+    ("tsit5", TSIT5, "Tsitouras 5(4)", "Tsitouras, Comput. Math. Appl. 62 (2011) 770–775", control(), ()),
+    ("dop853", DOP853, "Dormand–Prince 8(5,3) of Hairer", f"{_HNW}, II.5 and II.10, code DOP853",
+     control(1.0, 0.0, min_factor=0.333, max_factor=6.0), ()),
 ):  # fmt: skip
     register(
         StepperSpec(
