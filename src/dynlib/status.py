@@ -17,6 +17,8 @@ class Status(IntEnum):
     INTERRUPTED = 6
     PAUSED = 7
     FULL = 8
+    NEWTON_FAILED = 9
+    CHATTERING = 10
 
     @property
     def ok(self) -> bool:
@@ -32,11 +34,13 @@ class Status(IntEnum):
 _MEANING = {
     Status.RUNNING: "the run is under way",
     Status.DONE: "the horizon was reached",
-    Status.STOPPED: "the stop condition of the model became true",
+    Status.STOPPED: "the stop condition of the model became true, or a terminal event happened",
     Status.MAX_STEPS: "the limit on the number of steps was reached before the horizon; raise max_steps or resume",
     Status.STEP_TOO_SMALL: "the step size fell below the resolution of time; the problem may be stiff or singular here",
     Status.NOT_FINITE: "the state became infinite or NaN; the session stands at the last good step",
     Status.INTERRUPTED: "the run was interrupted; resume it to go on",
     Status.PAUSED: "the run paused between two chunks",
     Status.FULL: "a buffer is full",
+    Status.NEWTON_FAILED: "the equations of an implicit step had no solution, however small the step",
+    Status.CHATTERING: "an event happens again and again in no time; the session stands at the last good step",
 }

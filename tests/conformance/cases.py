@@ -37,8 +37,13 @@ KINDS: dict[str, frozenset[str]] = {
     "tangent": frozenset({"tangent"}),
     "arrays": frozenset({"events", "lags", "random", "observers", "arrays"}),
     "shared": frozenset({"events", "lags", "shared"}),
+    "located": frozenset({"events", "located", "observers"}),
+    "located arrays": frozenset({"located", "arrays"}),
 }
-"""What the models of a kind have; "tangent" are observers made for a model, "shared" is noise that states share."""
+"""What the models of a kind have; "tangent" are observers made for a model, "shared" is noise that states share.
+
+"located" are events inside steps, barriers in time, and tolerances of single states.
+"""
 
 
 def swings(n=0, longest=0.0, last=0.0, level=0.2):  # type: ignore[no-untyped-def]
@@ -64,7 +69,8 @@ FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
 def _applies(kind: str, stepper: str, model_type: str) -> bool:
     method = get_stepper(stepper).method
     general = isinstance(method, Stochastic) and method.general
-    return {"tangent": model_type != "sde", "shared": model_type == "sde" and general}.get(kind, True)
+    only = {"tangent": model_type != "sde", "shared": model_type == "sde" and general}
+    return model_type == "ode" if kind.startswith("located") else only.get(kind, True)
 
 
 def _cases() -> list[tuple[str, str]]:
@@ -86,6 +92,11 @@ EVENTS = {
     "count": {"phase": "post", "cond": "x > 0.7", "action": "hits += 1; y = 0.9*y", "log": ["t", "x", "hits"]},
     "seen": {"phase": "both", "cond": "y < -0.2", "log": ["t"], "tags": ["quiet"]},
 }
+LOCATED = {
+    "back": {"cond": "cross_down(x, -0.4)", "locate": True, "action": "x = x + 0.2; hits += 1", "log": ["t", "y"]},
+    "level": {"cond": "x*y == 0.05", "locate": True, "log": ["t", "x"]},
+    "top": {"cond": "y <= 0", "locate": True, "log": ["t"]},
+}
 CHANCES = {
     "jump": {"phase": "both", "cond": "x > 0.6", "action": "x = x - 0.1*rand(); y = y + 0.01*randn()", "log": ["y"]}
 }
@@ -103,7 +114,8 @@ def model_of(model_type: str, kind: str, dtype: str = "float64") -> Model:
         element = "0.5*u[i] + 0.1*x - 0.01*w" + (" + 0.01*randn()" if "random" in has else "")
     else:
         past = " + 0.2*lag_y(4) - 0.1*lag_x(1)" if "lags" in has else ""
-        equations = {"x": f"y{past}", "y": "a*(1 - x*x)*y - x + b*cos(t)"}
+        jumps = " + 0.3*heaviside(t - 2*a) - 0.1*(t % 3 < b)" if "located" in has else ""
+        equations = {"x": f"y{past}", "y": f"a*(1 - x*x)*y - x + b*cos(t){jumps}"}
         element = "x - u[i] + sin(u[(i + 1) % 4]) + 0.1*w"
     if "arrays" in has:
         states |= {"u[4]": "0.1*i for i in range(4)", "w": 0.0}
@@ -121,7 +133,10 @@ def model_of(model_type: str, kind: str, dtype: str = "float64") -> Model:
         states=states,
         params={"a": 1.2, "b": 0.3, "hits": 0.0},
         equations=equations,
-        events=(EVENTS if "events" in has else {}) | (CHANCES if "random" in has else {}),
+        sim={"tstops": [2.5], "atol_of": {"y": 1e-9}} if "located" in has else {},
+        events=(LOCATED if "located" in has else {})
+        | (EVENTS if "events" in has else {})
+        | (CHANCES if "random" in has else {}),
         aux={"r": "sqrt(x*x + y*y)"},
         dtype=dtype,
         **more,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from dynlib.compile.layout import Layout
 from dynlib.compile.writer import Needs, Writer, literal, needs_of
-from dynlib.spec.expressions import Name, is_random, walk
-from dynlib.spec.model import Equation, Function, Model, spans
+from dynlib.spec.expressions import Name, Node, is_random, walk
+from dynlib.spec.model import Equation, Event, Function, Model, spans
 
 SCALAR_LIMIT = 40
 """Most scalar states that are written out by name; above, and with array states, code uses arrays."""
@@ -31,6 +32,7 @@ class Form:
     layout: Layout
     scalar: bool
     kept: dict[str, str]
+    walls: bool = False  # there are times that a step must not cross
     scratch: list[str] = field(default_factory=list)
     sites: list[int] = field(default_factory=list)  # the next call of a random function in an event
     function_needs: dict[str, Needs] = field(default_factory=dict)
@@ -99,6 +101,14 @@ class Form:
         ]
         return [f"for i_ in range({self.model.n_states}):", *body]
 
+    def put(self, vector: str, state: str, value: str) -> list[str]:
+        """Set all components that belong to one state."""
+        if self.scalar:
+            return [f"{self.component(vector, state)} = {value}"]
+        place = self.places[state]
+        size = next(q.count for q in self.model.states if q.name == state)
+        return [f"{vector}[{place}:{place + size}] = {value}"]
+
     def spelled(self, vector: str) -> str:
         """The name of a whole vector, in array form."""
         return "y" if vector == "base" else vector
@@ -121,6 +131,18 @@ class Form:
         results = [self.component(out, q.name) for q in self.model.states]
         targets = f"{', '.join(results)}{',' if len(results) == 1 else ''}"
         return f"{targets} = {name}({', '.join([time, *states, *params, *lags])})"
+
+    @property
+    def end_time(self) -> str:
+        """The time at which a slope at the end of a step is taken: before a barrier there, where there may be one."""
+        return "t + dt" if self.walls else "t_new"
+
+    def vectors(self, at: str) -> list[str]:
+        """The arguments that stand for the state `at` and all parameters."""
+        self._note(f"{{{at}}}")
+        if not self.scalar:
+            return [self.spelled(at), "p"]
+        return [self.component(at, q.name) for q in self.model.states] + [self.names[q.name] for q in self.model.params]
 
     def sample(self, kind: str, time: str, at: str) -> list[str]:
         """Record the state `at`."""
@@ -201,6 +223,55 @@ class Form:
             what = f"Noise, process {k}." if self.model.noise_shared else "Noise of each state."
             lines += self._system(f"noise_{k}", what, column, needs.lag_names(self.names), needs, used)
         return lines + self._write_sample(used)
+
+    def log_needs(self, events: Iterable[Event]) -> Needs:
+        """What the logs of some events read."""
+        return needs_of(self.model, [expr for e in events for _, expr in e.log])
+
+    def located(self, events: tuple[Event, ...], used: set[str]) -> list[str]:
+        """The functions whose roots are sought, and the writer of logs inside a step."""
+        given = [self.names[q.name] for q in (*self.model.states, *self.model.params)] if self.scalar else ["y", "p"]
+        lines = [f"def located({', '.join(['event', 't', *given])}):", '    """What passes zero at an event."""']
+        for k, event in enumerate(events):
+            lines += self._case(
+                k, [event.root[0]], lambda writer, root: [f"return np.float64({writer.value(root)})"], used
+            )
+        lines += ["    return np.nan", "", ""]
+        quiet = [(k, e) for k, e in enumerate(events) if e.log and not e.ends_step]
+        if not quiet:
+            return lines
+        lags = self.log_needs(e for _, e in quiet).lag_names(self.names)
+        head = ", ".join(["event", "row", "t", "n", *given, *lags, "log_t, log_n, log_id, log_y"])
+        lines += [f"def log_located({head}):", '    """Log an event inside a step; returns the number of entries."""']
+        order = {e.name: k for k, e in enumerate(self.model.events)}
+        for k, event in quiet:
+            column = iter(range(len(event.log)))
+            lines += self._case(
+                k,
+                [expr for _, expr in event.log],
+                lambda writer, expr: [f"log_y[row, {next(column)}] = {writer.value(expr)}"],  # noqa: B023
+                used,
+            )
+            lines += [
+                "        log_t[row] = t",
+                "        log_n[row] = n",
+                f"        log_id[row] = {order[event.name]}",
+                "        return 1",
+            ]
+        return [*lines, "    return 0", "", ""]
+
+    def _case(self, k: int, roots: list[Node], write: Callable[[Writer, Node], list[str]], used: set[str]) -> list[str]:
+        lines = [f"    if event == {k}:"]
+        if not self.scalar:
+            needs = needs_of(self.model, roots)
+            lines += [f"        {line}" for line in self.views({*needs.states, *needs.params})]
+        writer = self.writer(lines, " " * 8)
+        writer.hoist(roots)
+        for root in roots:
+            for line in write(writer, root):
+                writer.emit(line)
+        used |= writer.used
+        return lines
 
     def _argument(self, arg: str) -> str:
         """The name of a function's argument, apart from a quantity of the same name that the function may reach."""

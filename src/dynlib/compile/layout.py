@@ -43,7 +43,7 @@ class Layout:
     """All fields of a model under a stepper; `signature` identifies the workspace."""
 
     fields: tuple[Field, ...]
-    meaning: str = ""  # what else a workspace must agree in: the texts of the observers
+    meaning: str = ""  # what else a workspace must agree in: observers, tolerances of states, barriers
 
     @cached_property
     def by_name(self) -> dict[str, Field]:
@@ -89,6 +89,13 @@ def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver
     ]
     if model.random:
         rows += [("seed", "counts", 1, "runtime", "keep"), ("stream", "counts", 1, "runtime", "keep")]
+    if model.located:
+        rows += [
+            ("logged", "counts", 1, "runtime", "restart"),  # events already logged inside the pending step
+            ("struck", "counts", 1, "runtime", "restart"),  # the last step ended with an event
+            ("close", "counts", 1, "runtime", "restart"),  # events in a row that came in no time
+            ("gap", "times", 1, "runtime", "restart"),  # the time between the last two events
+        ]
     rows += [(f"lag_{name}", "reals", depth + 1, "runtime", "rewrite") for name, depth in model.lag_depth.items()]
     fresh = {m.name: m.fresh for m in stepper.memory}
     rows += [(m.name, m.block, n if m.vector else 1, "stepper", m.on_edit) for m in stepper.memory]
@@ -99,4 +106,7 @@ def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver
     for name, block, size, role, on_edit in rows:
         fields.append(Field(name, block, size, role, on_edit, ends[block], fresh.get(name, 0.0)))
         ends[block] += size
-    return Layout(tuple(fields), "".join(f"\n{o.text}" for o in observers))
+    meaning = [o.text for o in observers]
+    meaning += [f"{kind} of {state}: {value!r}" for kind, state, value in model.sim.tolerances if stepper.adaptive]
+    meaning += [f"tstop {time!r}" for time in model.sim.tstops]
+    return Layout(tuple(fields), "".join(f"\n{text}" for text in meaning))

@@ -21,7 +21,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.extending import overload, register_jitable
 
-from dynlib.compile import elementary
+from dynlib.compile import elementary, roots
 from dynlib.compile.cache import Store, sealed, unsealed
 from dynlib.spec.expressions import C_FUNCTIONS
 
@@ -55,7 +55,7 @@ for _name in C_FUNCTIONS:
 _register_one("exp2", np.exp2)
 _register_two("power", math.pow)
 _register_two("atan2", math.atan2)
-for _function in elementary.PLAIN:
+for _function in (*elementary.PLAIN, *roots.PLAIN):
     register_jitable(_function)
 
 

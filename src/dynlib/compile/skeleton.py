@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+from dynlib.compile import roots
 from dynlib.compile.advance import Advance, advance_of
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
+from dynlib.compile.located import due, located_of, walls_of
 from dynlib.compile.writer import code_names, lag_name
+from dynlib.spec.barriers import Barrier, barriers_of
 from dynlib.spec.expressions import Lag, Name, walk
 from dynlib.spec.model import Event, Model
 from dynlib.spec.observer import BEFORE, BoundObserver
@@ -52,6 +55,7 @@ def kernel({arguments}):
         {step}
         # -- accept: the new state must be finite
         {check}
+        {find_events}
         # -- outputs inside the step
         tol = {tolerance} * abs(t_new)
         if edge < t_new - tol:
@@ -109,12 +113,15 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
     scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
     names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
     kept = {"base": "base", "out": "y", "params": "params", **{m.name: m.name for m in stepper.memory if m.vector}}
-    form = Form(model, names, layout, scalar, kept)
+    barriers = barriers_of(model)
+    form = Form(model, names, layout, scalar, kept, walls=bool(barriers))
     used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}
     functions = form.functions(used)
-    body = _loop(model, stepper, layout, form, used, observers)
+    body, more = _loop(model, stepper, layout, form, used, observers, barriers)
     statuses = [f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", body)]
     imports = [f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}", "import numpy as np"]
+    if used & roots.NAMES:
+        imports.insert(0, f"from dynlib.compile.roots import {', '.join(sorted(used & roots.NAMES))}")
     lines = [
         f'"""{model.kind} {", ".join(q.name for q in model.states[:8])}{", …" if len(model.states) > 8 else ""}'
         f' with stepper {stepper.name}; written by dynlib."""',
@@ -127,6 +134,7 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
         "",
         "",
         *functions,
+        *more,
     ]
     return "\n".join(lines) + "\n" + body
 
@@ -138,8 +146,13 @@ def _loop(
     form: Form,
     used: set[str],
     observers: tuple[BoundObserver, ...],
-) -> str:
+    barriers: tuple[Barrier, ...],
+) -> tuple[str, list[str]]:
+    """The text of the kernel, and the functions that it needs beside those of the model."""
     advance: Advance = advance_of(model, stepper, form, used)
+    walls = walls_of(barriers, model, form, advance, used)
+    located = located_of(model, form, advance, stepper.interpolant_order, used)
+    anchored = not stepper.adaptive and (bool(barriers) or any(e.ends_step for e in model.located))
     events = {phase: [e for e in model.events if phase in e.phases] for phase in ("pre", "post")}
     written = {a.target for e in model.events for a in e.actions}
     load_lags = _load_lags(form)
@@ -150,16 +163,23 @@ def _loop(
     watch = _Watch(observers, form, layout)
     slots = {
         "start_sample": form.sample("0", "t_out", "out"),
-        "before": before,
+        "before": [*before, *walls.before],
         "step": [*watch.remember, *advance.step],
         "check": _finite(form),
-        "prepare_outputs": advance.prepare_outputs,
+        "find_events": located.find,
+        "prepare_outputs": [] if located.find else advance.prepare_outputs,
         "interpolate": advance.interpolate,
         "grid_sample": form.sample("0", "tau", "out"),
-        "commit": [*advance.commit, *form.each("{base} = {new}")],
+        "commit": [
+            *advance.commit,
+            *walls.commit,
+            *located.commit,
+            *(_new_anchor(barriers, model) if anchored else []),
+            *form.each("{base} = {new}"),
+        ],
         "after": [*after, *watch.update(used)],
         "sample": form.sample("0", "t", "base"),
-        "stop": _stop(model, form, used),
+        "stop": [*_stop(model, form, used), *located.stop],
         "report": form.each("{out} = {base}"),
         "stop_sample": form.sample("1", "t_out", "out"),
     }
@@ -190,6 +210,10 @@ def _loop(
         *(["seed = counts[@seed]", "stream = counts[@stream]"] if model.random else []),
         *watch.unpack,
         *advance.unpack,
+        *(["nominal = dt"] if barriers and not stepper.adaptive else []),
+        *walls.unpack,
+        *located.unpack,
+        *(["halt = 0"] if any(e.terminal for e in model.events) else []),
         *load_lags,
     ]
     slots["pack"] = [
@@ -203,7 +227,9 @@ def _loop(
         "cursor[1] = logs",
         "cursor[2] = grid",
         "last[0] = last_t",
+        *(["times[@time_shift] = anchor", "counts[@n_anchor] = n_anchor"] if anchored else []),
         *watch.pack,
+        *located.pack,
         *advance.pack,
     ]
 
@@ -215,7 +241,13 @@ def _loop(
     text = text.replace("{arguments}", KERNEL_ARGUMENTS)
     text = text.replace("{tolerance}", "0.0" if stepper.adaptive else repr(TIME_TOLERANCE))
     text = text.replace("{n_logs}", str(len(events["pre"]) + len(events["post"])))
-    return re.sub(r"@(\w+)", lambda m: str(layout[m[1]].start), text)
+    return re.sub(r"@(\w+)", lambda m: str(layout[m[1]].start), text), [*advance.functions, *located.functions]
+
+
+def _new_anchor(barriers: tuple[Barrier, ...], model: Model) -> list[str]:
+    """A step with a fixed size that ended early begins a new grid of steps."""
+    tests = (["walled == 1"] if barriers else []) + (["which >= 0"] if any(e.ends_step for e in model.located) else [])
+    return [f"if {' or '.join(tests)}:", "    anchor = t_new", "    n_anchor = n + 1"]
 
 
 class _Watch:
@@ -291,9 +323,15 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
     order = {e.name: k for k, e in enumerate(form.model.events)}
     for event in events:
         lines.append(f"# event {event.name}")
+        if event.located and not event.ends_step:
+            lines.append("# logged where it happens")
+            continue
         writer = form.writer(lines, "")
-        writer.hoist([event.cond])
-        test = writer.condition(event.cond)
+        if event.located:
+            test = due(event, form.model)
+        else:
+            writer.hoist([event.cond])
+            test = writer.condition(event.cond)
         known = set(writer.local_aux)
         lines.append(f"if {test}:")
         writer.indent = "    "
@@ -320,16 +358,21 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
         if event.actions:
             for line in advance.forget:
                 writer.emit(line)
-        if not event.log and not event.actions:
+        if event.terminal:
+            writer.emit("halt = 1")
+        elif not event.log and not event.actions:
             writer.emit("pass")
         used |= writer.used
     return lines
 
 
 def _stop(model: Model, form: Form, used: set[str]) -> list[str]:
+    lines: list[str] = []
+    if any(e.terminal for e in model.events):
+        lines += ["# -- terminal event", "if halt == 1:", "    status = STOPPED", "    break"]
     if model.sim.stop is None:
-        return []
-    lines: list[str] = ["# -- stop condition"]
+        return lines
+    lines.append("# -- stop condition")
     writer = form.writer(lines, "")
     writer.hoist([model.sim.stop])
     test = writer.condition(model.sim.stop)

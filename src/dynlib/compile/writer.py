@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dynlib.compile import roots
 from dynlib.compile.elementary import NAMES
 from dynlib.spec.expressions import (
     Binary,
@@ -103,6 +104,24 @@ KERNEL_NAMES = frozenset(
         "min_step",
         "unsolved",
         "rejected",
+        *(
+            "t_end",
+            "hunts",
+            "both",
+            "acting",
+            "due",
+            "event",
+            "value",
+            "which",
+            "passed",
+            "logged",
+            "struck",
+            "close",
+            "gap",
+            "before",
+            "near",
+        ),
+        *("halt", "barriers", "wall", "walled", "nominal", "located", "log_located"),
         "err",
         "acc",
         "scale",
@@ -139,7 +158,7 @@ KERNEL_NAMES = frozenset(
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|r\d+|trial|acc\d)_?\d*(?:_|$)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d)_?\d*(?:_|$)"
 )
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9
@@ -158,7 +177,7 @@ def code_names(model: Model, scalar: bool, more: Iterable[Node] = ()) -> dict[st
 
     `more` are expressions beside those of the model; their loop indices get names too.
     """
-    taken = KERNEL_NAMES | NAMES | (frozenset() if scalar else ARRAY_NAMES)
+    taken = KERNEL_NAMES | NAMES | roots.NAMES | (frozenset() if scalar else ARRAY_NAMES)
     names: dict[str, str] = {}
     used: set[str] = set()
     loops = {part.var for root in (*model.roots(), *more) for part in walk(root) if isinstance(part, Reduce)}

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from dynlib.errors import ConfigError, suggest
 from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
 from dynlib.runtime.state import SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
+from dynlib.spec.document import TOLERANCES, with_tolerances
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -105,18 +107,22 @@ def build(
     math: str = "strict",
     mods: Sequence[str] = (),
     observers: Sequence[Observer] = (),
-    **options: float,
+    **options: float | Mapping[str, float],
 ) -> FullModel:
     """Load a model and make it ready to run.
 
     `stepper` defaults to the model's own, else to rk45 (ODEs) or map (maps). `dt` is the step size of a fixed-step
     method and the first step of an adaptive one (which otherwise chooses it). `options` are those of the stepper
-    (`rtol`, `atol`, …). `math="contract"` allows fused multiply-add. `observers` follow every run. Raises
-    `ModelError` and `ConfigError`.
+    (`rtol`, `atol`, …); `rtol` and `atol` may also be given for states by name, `atol={"x": 1e-9}`.
+    `math="contract"` allows fused multiply-add. `observers` follow every run. Raises `ModelError` and `ConfigError`.
     """
     loaded = load_model(model, mods)
+    of_states = {name: table for name, table in options.items() if isinstance(table, Mapping) and name in TOLERANCES}
+    numbers: dict[str, Any] = {name: value for name, value in options.items() if name not in of_states}
+    if of_states:
+        loaded = with_tolerances(loaded, of_states)
     spec = get_stepper(stepper or loaded.sim.stepper or DEFAULT_STEPPER[loaded.kind])
-    config = spec.configure(**{**_model_options(loaded, spec), **options})
+    config = spec.configure(**{**_model_options(loaded, spec), **numbers})
     bound = bind(observers, loaded)
     kernel = build_kernel(loaded, spec, jit=jit, math=math, observers=bound)
     return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)

@@ -895,7 +895,7 @@ def setup(
     math: str = "strict",
     mods: Sequence[str] = (),
     observers: Sequence[Observer] = (),
-    **options: float,
+    **options: float | Mapping[str, float],
 ) -> Sim:
     """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
     return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))

@@ -15,6 +15,7 @@ from dynlib.spec.expressions import (
     MAX_TREE,
     Binary,
     Call,
+    Compare,
     Item,
     Lag,
     Name,
@@ -45,11 +46,14 @@ MAX_COMPONENTS = 2_000_000
 MAX_CALLS = 20  # a compiler visits functions that call functions recursively
 MAX_FUNCTIONS = MAX_PRESETS = MAX_PROCESSES = 1000
 MAX_ARGUMENTS = 64
+MAX_STOPS = 10_000
 MAX_KEYS = 100_000  # of all tables
 MAX_TEXTS = 1_000_000  # characters of all expressions and other texts
 MAX_LEVELS = 16  # tables in tables
 MAX_BITS = 4096  # of a whole number; floats end at 1024
 MAX_NARROW = 3.4028235677973366e38  # rounds to infinity in float32
+TOLERANCES = ("rtol", "atol")
+_CROSSINGS = {"cross_up": ">=", "cross_down": "<=", "cross_either": "=="}
 TABLES = [
     "model",
     "states",
@@ -89,6 +93,16 @@ def model_from_document(document: Document, source: str = "") -> Model:
     if 2 * keys > MAX_KEYS or 100 * letters > MAX_TEXTS:
         check_plain(document_of(model), Where(source))  # written out, it is longer, and must be read again
     return model
+
+
+def with_tolerances(model: Model, given: Mapping[str, Mapping[str, float]]) -> Model:
+    """The model with tolerances of single states: `{"atol": {"x": 1e-9}}`. Raises `ModelError`."""
+    document = document_of(model)
+    sim = document.setdefault("sim", {})
+    for kind, table in given.items():
+        own = sim.setdefault("options", {}).setdefault(f"{kind}_of", {})
+        own.update(table)
+    return model_from_document(document, model.source)
 
 
 def check_plain(document: object, where: Where) -> tuple[int, int]:
@@ -375,6 +389,7 @@ class _Reader:
         table, where = self.table("equations"), self.where.at(table="equations")
         self.keys(table, ("rhs", "expr", "inverse", "jacobian"), where)
         self.random = kind == "map"
+        self.kind = kind
         rhs = self.system({k: v for k, v in table.items() if k in ("rhs", "expr")}, "equations", kind, states)
         self.random = False
         inverse: tuple[Equation, ...] = ()
@@ -566,19 +581,53 @@ class _Reader:
             raise ModelError(f"{name!r} is not a name", where)
         if not isinstance(body, Mapping):
             raise ModelError("must be a table with cond", where)
-        self.keys(body, ("phase", "cond", "action", "log", "tags"), where)
+        self.keys(body, ("phase", "cond", "action", "log", "tags", "locate", "terminal"), where)
         phases = self.phases(body, where)
         if "cond" not in body:
             raise ModelError("an event needs a condition", where.at(key="cond"))
         log = self.names(body.get("log", []), where.at(key="log"))
+        located, terminal = self.flag(body, "locate", where), self.flag(body, "terminal", where)
+        if (located or terminal) and phases != ("post",):
+            word = "located" if located else "terminal"
+            raise ModelError(f"a {word} event happens inside or at the end of a step; leave phase out", where)
         return Event(
             name,
             phases,
-            self.expression(body["cond"], where.at(key="cond"), events=True),
+            self.crossing(body["cond"], where.at(key="cond"))
+            if located
+            else self.expression(body["cond"], where.at(key="cond"), events=True),
             tuple(self.actions(body.get("action", ""), where.at(key="action"))),
             tuple((label, self.expression(label, where.at(key="log"))) for label in log),
             self.names(body.get("tags", []), where.at(key="tags")),
+            located,
+            terminal,
         )
+
+    def flag(self, body: Mapping[str, Any], key: str, where: Where) -> bool:
+        value = body.get(key, False)
+        if not isinstance(value, bool):
+            raise ModelError(f"must be true or false, not {value!r}", where.at(key=key))
+        return value
+
+    def crossing(self, value: object, where: Where) -> Node:
+        """The condition of a located event: one comparison, or a crossing macro as one."""
+        if self.kind != "ode":
+            raise ModelError(f"events are located between the steps of an ODE; this is a {self.kind}", where)
+        text = self.text(value, where)
+        cond = parse(text, where)
+        if isinstance(cond, Call) and cond.fn in _CROSSINGS and cond.fn not in self.scope.functions:
+            self.expression(value, where, events=True)  # the rules of the macro
+            cond = Compare((_CROSSINGS[cond.fn],), cond.args, pos=cond.pos)
+        if not isinstance(cond, Compare) or len(cond.ops) != 1 or cond.ops == ("!=",):
+            raise ModelError(
+                "a located event needs one comparison (x >= c, x < c, x == c for both directions) or one of "
+                f"{', '.join(_CROSSINGS)}, not {text!r}",
+                where,
+            )
+        cond = Resolver(self.scope, text, where).whole(cond)
+        if any(isinstance(part, Lag) for part in walk(cond)):
+            raise ModelError("the condition of a located event cannot read past values", where)
+        return cond
 
     def phases(self, body: Mapping[str, Any], where: Where) -> tuple[str, ...]:
         phase = body.get("phase", "post")
@@ -656,6 +705,16 @@ class _Reader:
         stepper = table.pop("stepper", None)
         if stepper is not None and not isinstance(stepper, str):
             raise ModelError(f"must be the name of a stepper, not {stepper!r}", where.at(key="stepper"))
+        tolerances = [
+            (kind, *self.tolerance(state, value, where.at(key=f"{key}.{state}")))
+            for kind in TOLERANCES
+            for key in (kind, f"{kind}_of")
+            if isinstance(table.get(key), Mapping)
+            for state, value in table.pop(key).items()
+        ]
+        stops = table.pop("tstops", [])
+        if not isinstance(stops, list | tuple) or len(stops) > MAX_STOPS:
+            raise ModelError(f"must be a list of at most {MAX_STOPS} times", where.at(key="tstops"))
         t0, t_end, dt, steps = number("t0"), number("t_end"), number("dt", 0.0), number("max_steps", 0.0)
         if steps is not None and steps != int(steps):
             raise ModelError(f"must be a whole number of steps, not {steps:g}", where.at(key="max_steps"))
@@ -668,7 +727,17 @@ class _Reader:
             max_steps=None if steps is None else int(steps),
             stop=None if stop is None else self.expression(stop, where.at(key="stop"), events=True),
             options=tuple((key, self.number(value, where.at(key=key))) for key, value in sorted(table.items())),
+            tolerances=tuple(sorted(tolerances)),
+            tstops=tuple(sorted({self.number(value, where.at(key="tstops")) for value in stops})),
         )
+
+    def tolerance(self, state: str, value: object, where: Where) -> tuple[str, float]:
+        if state not in self.scope.states:
+            raise ModelError(f"{state!r} is not a state{suggest(state, sorted(self.scope.states))}", where)
+        number = self.number(value, where)
+        if not number > 0.0:
+            raise ModelError(f"must be greater than 0, not {number:g}", where)
+        return state, number
 
     def no_cycles(self, model: Model) -> None:
         """Aux variables and functions must not need themselves."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dynlib.spec.expressions import Call, Lag, Name, Node, canonical, is_random, walk
+from dynlib.spec.expressions import Binary, Call, Compare, Lag, Name, Node, Num, canonical, is_random, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A condition tested at the start (`pre`) or end (`post`) of each step, with actions and a log."""
+    """A condition tested at the start (`pre`) or end (`post`) of each step, with actions and a log.
+
+    A `located` event happens inside steps, where its condition, one comparison, becomes true. A `terminal` event ends
+    the run.
+    """
 
     name: str
     phases: tuple[str, ...]
@@ -101,6 +105,24 @@ class Event:
     actions: tuple[Action, ...]
     log: tuple[tuple[str, Node], ...]
     tags: tuple[str, ...]
+    located: bool = False
+    terminal: bool = False
+
+    @property
+    def ends_step(self) -> bool:
+        """Whether the step in which the event happens ends there."""
+        return self.located and (bool(self.actions) or self.terminal)
+
+    @property
+    def root(self) -> tuple[Node, bool]:
+        """Of a located event: the expression that passes from below 0 to 0 or above, and whether also back."""
+        if not isinstance(self.cond, Compare):
+            raise TypeError(f"event {self.name} is not located")
+        left, right = self.cond.operands
+        if self.cond.ops[0].startswith("<"):
+            left, right = right, left
+        both = self.cond.ops == ("==",)
+        return (left if right == Num(0.0) else Binary("-", left, right)), both
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +146,10 @@ class SimDefaults:
     max_steps: int | None = None
     stop: Node | None = None
     options: tuple[tuple[str, float], ...] = ()
+    tolerances: tuple[tuple[str, str, float], ...] = ()
+    """`rtol` or `atol`, a state, and its tolerance."""
+    tstops: tuple[float, ...] = ()
+    """Times that a step must not cross."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +259,11 @@ class Model:
         return any(isinstance(node, Lag) for node in walk_through(self, *(e.expr for e in self.equations)))
 
     @cached_property
+    def located(self) -> tuple[Event, ...]:
+        """The events that happen inside steps, in their order."""
+        return tuple(e for e in self.events if e.located)
+
+    @cached_property
     def random(self) -> bool:
         """Whether the model draws random numbers."""
         return bool(self.noise) or any(is_random(node) for root in self.roots() for node in walk(root))
@@ -272,6 +303,8 @@ class Model:
                     "actions": [_action_text(a) for a in e.actions],
                     "log": [[label, canonical(expr)] for label, expr in e.log],
                     "tags": sorted(e.tags),
+                    **({"located": True} if e.located else {}),
+                    **({"terminal": True} if e.terminal else {}),
                 }
                 for e in self.events
             ],

@@ -73,6 +73,8 @@ def _event(event: Event) -> dict[str, Any]:
         "action": "\n".join(actions),
         "log": [label for label, _ in event.log],
         "tags": list(event.tags),
+        "locate": event.located,
+        "terminal": event.terminal,
     }
     return {key: value for key, value in found.items() if value}
 
@@ -86,6 +88,9 @@ def _preset(preset: Preset) -> dict[str, Any]:
 
 def _sim(model: Model) -> dict[str, Any]:
     sim = model.sim
+    options: dict[str, Any] = dict(sim.options)
+    for kind, state, value in sim.tolerances:
+        options.setdefault(f"{kind}_of", {})[state] = value
     found: dict[str, Any] = {
         "t0": sim.t0,
         "t_end": sim.t_end,
@@ -94,6 +99,7 @@ def _sim(model: Model) -> dict[str, Any]:
         "record": sim.record,
         "max_steps": sim.max_steps,
         "stop": None if sim.stop is None else spell(sim.stop),
-        "options": dict(sim.options),
+        "tstops": list(sim.tstops) or None,
+        "options": options,
     }
     return {key: value for key, value in found.items() if value is not None and value != {}}

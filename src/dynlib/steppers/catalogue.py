@@ -46,9 +46,9 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
      control(0.85, -0.2), ("dopri5", "dp5")),
     ("bs32", BS32, "Bogacki–Shampine 3(2)", "Bogacki & Shampine, Appl. Math. Lett. 2 (1989) 321–325", control(),
      ("rk23", "bs23")),
-    ("tsit5", TSIT5, "Tsitouras 5(4)", "Tsitouras, Comput. Math. Appl. 62 (2011) 770–775", control(), ()),
+    ("tsit5", TSIT5, "Tsitouras 5(4)", "Tsitouras, Comput. Math. Appl. 62 (2011) 770–775", control(), ("tsitouras5",)),
     ("dop853", DOP853, "Dormand–Prince 8(5,3) of Hairer", f"{_HNW}, II.5 and II.10, code DOP853",
-     control(1.0, 0.0, min_factor=0.333, max_factor=6.0), ()),
+     control(1.0, 0.0, min_factor=0.333, max_factor=6.0), ("dop8",)),
 ):  # fmt: skip
     register(
         StepperSpec(

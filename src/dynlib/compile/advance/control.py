@@ -15,8 +15,13 @@ from dynlib.compile.forms import Form
 from dynlib.spec.model import Model
 from dynlib.steppers.registry import StepperSpec
 
-SCALE = "scale = atol + rtol * abs({base})"
-SCALE_BOTH = "scale = atol + rtol * larger(abs({base}), abs({new}))"
+_WALL = (
+    "walled = 0",
+    "if t + 1.01 * dt >= wall:  # no step crosses a barrier, and none is left that is tiny",
+    "    dt = just_before(wall) - t",
+    "    t_new = wall",
+    "    walled = 1",
+)
 
 
 @dataclass
@@ -37,6 +42,14 @@ class Attempt:
     implicit: bool = False
 
 
+def scale(form: Form, both: bool = True) -> str:
+    """What an error is measured in: `atol + rtol |y|`, at the beginning or with the larger end of the step."""
+    size = "larger(abs({base}), abs({new}))" if both else "abs({base})"
+    return (
+        f"scale = {{atol_of}} + {{rtol_of}} * {size}" if form.model.sim.tolerances else f"scale = atol + rtol * {size}"
+    )
+
+
 def norm(form: Form, name: str, *formulas: str) -> list[str]:
     """The root mean square of `part` over all components."""
     zero, count = form.number(0.0), form.number(float(form.model.n_states))
@@ -47,8 +60,8 @@ def norm(form: Form, name: str, *formulas: str) -> list[str]:
     ]
 
 
-def options(model: Model, stepper: StepperSpec, order: int) -> list[str]:
-    """The options of the stepper as local names."""
+def options(model: Model, stepper: StepperSpec, form: Form, order: int) -> list[str]:
+    """The options of the stepper as local names, and the tolerances of states that have their own."""
     lines = []
     for k, name in enumerate(stepper.option_names):
         value = f"config[{k}]"
@@ -57,19 +70,24 @@ def options(model: Model, stepper: StepperSpec, order: int) -> list[str]:
         if name in ("beta1", "beta2", "beta3"):
             value = f"{value} / {float(order + 1)!r}"
         lines.append(f"{name} = {value}")
+    if model.sim.tolerances:
+        lines += form.each("{atol_of} = atol", "{rtol_of} = rtol")
+        for kind, state, tolerance in model.sim.tolerances:
+            lines += form.put(f"{kind}_of", state, form.number(tolerance))
     return lines
 
 
 def first_step(form: Form, order: int) -> list[str]:
     """HNW I, II.4, "starting step size"; needs `{k1}`."""
     step_at = "F(h0)" if form.model.narrow else "h0"
+    measure = scale(form, both=False)
     return [
-        *norm(form, "d0", SCALE, "part = {base} / scale"),
-        *norm(form, "d1", SCALE, "part = {k1} / scale"),
+        *norm(form, "d0", measure, "part = {base} / scale"),
+        *norm(form, "d1", measure, "part = {k1} / scale"),
         "h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * (d0 / d1)",
         *form.each(f"{{mid}} = {{base}} + {step_at} * {{k1}}"),
         form.rhs("k2", "t + h0", "mid"),
-        *norm(form, "d2", SCALE, "part = ({k2} - {k1}) / scale"),
+        *norm(form, "d2", measure, "part = ({k2} - {k1}) / scale"),
         "d2 = larger(d1, d2 / h0)",
         f"step = larger(1e-6, h0 * 1e-3) if d2 <= 1e-15 else power(0.01 / d2, {1.0 / (order + 1)!r})",
         "step = smaller(100.0 * h0, step)",
@@ -94,6 +112,7 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
         "while True:  # attempts",
         "    dt = trial",
         "    t_new = t + dt",
+        *(["    " + line for line in _WALL] if form.walls else []),
         "    if not dt > 2.3e-16 * abs(t) or dt < min_step:",
         "        status = STEP_TOO_SMALL",
         "        break",
@@ -116,7 +135,7 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
     keep = [*form.each(f"{{k1}} = {{{attempt.end}}}")] if attempt.end else []
     return Advance(
         unpack=[
-            *options(model, stepper, attempt.order),
+            *options(model, stepper, form, attempt.order),
             "step = times[@h]",
             "error_before = times[@error_before]",
             "error_earlier = times[@error_earlier]",
@@ -130,7 +149,11 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
             "if beta3 != 0.0:",
             "    factor *= power(error_earlier, beta3)",
             "factor = larger(1.0 / max_factor, smaller(1.0 / min_factor, factor))",
-            "step = dt / factor",
+            *(
+                ["step = larger(step, dt / factor) if walled == 1 and retried == 0 else dt / factor"]
+                if form.walls
+                else ["step = dt / factor"]
+            ),
             "if retried > 0:",
             "    step = smaller(step, dt)",
             "rejected += retried",
@@ -140,6 +163,7 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
             f"k1_valid = {1 if attempt.end and not model.rhs_uses_lags else 0}",
         ],
         forget=["k1_valid = 0"],
+        cut_short=["step = smaller(step, max_factor * (t_new - t))"],  # events may come ever faster
         pack=[
             "times[@h] = step",
             "times[@error_before] = error_before",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.control import SCALE_BOTH, Attempt, controlled, norm
+from dynlib.compile.advance.control import Attempt, controlled, norm, scale
 from dynlib.compile.advance.fixed import stage, stages
 from dynlib.compile.advance.parts import Advance, combination, inside
 from dynlib.compile.forms import Form
@@ -22,7 +22,7 @@ def embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -
     after: list[str] = []
     if not tableau.first_same_as_last:
         lines += form.each(f"{{new}} = {{base}} + h * ({combination(form, tableau.b)})")
-        after = ["# slope at the end", form.rhs(f"k{last}", "t_new", "new")]
+        after = ["# slope at the end", form.rhs(f"k{last}", form.end_time, "new")]
     lines += _error(tableau, form)
     advance = controlled(model, stepper, form, Attempt(lines, tableau.error_order, accepted=after, end=f"k{last}"))
     advance.prepare_outputs, advance.interpolate = _extension(tableau, form, last)
@@ -32,11 +32,11 @@ def embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -
 def _error(tableau: Tableau, form: Form) -> list[str]:
     error = f"part = h * ({combination(form, tableau.error)}) / scale"
     if not tableau.second_error:
-        return norm(form, "err", SCALE_BOTH, error)
+        return norm(form, "err", scale(form), error)
     # two estimates of different order, combined as in the code DOP853 of Hairer & Wanner (HNW I, II.10)
     return [
-        *norm(form, "err", SCALE_BOTH, error),
-        *norm(form, "err_low", SCALE_BOTH, f"part = h * ({combination(form, tableau.second_error)}) / scale"),
+        *norm(form, "err", scale(form), error),
+        *norm(form, "err_low", scale(form), f"part = h * ({combination(form, tableau.second_error)}) / scale"),
         "if err > 0.0:",
         "    err = err * err / sqrt(err * err + 0.01 * err_low * err_low)",
     ]

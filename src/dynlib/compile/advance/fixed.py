@@ -11,13 +11,13 @@ from dynlib.steppers.explicit_rk import RK4, Tableau
 
 def iteration(model: Model, form: Form) -> Advance:
     """A map: the next state is the right-hand side."""
-    return Advance(step=[*fixed_time(model), form.rhs("new", "t", "base")], interpolate=form.each("{out} = {base}"))
+    return Advance(step=[*fixed_time(form), form.rhs("new", "t", "base")], interpolate=form.each("{out} = {base}"))
 
 
 def explicit(model: Model, tableau: Tableau, form: Form) -> Advance:
     """An explicit Runge–Kutta method."""
     lines = ["# stage 1", form.rhs("k1", "t", "base"), *stages(tableau, form), *_result(tableau, form)]
-    return Advance(step=[*fixed_time(model), *lines], **hermite(form))
+    return Advance(step=[*fixed_time(form), *lines], **hermite(form))
 
 
 def stages(tableau: Tableau, form: Form) -> list[str]:
@@ -53,9 +53,9 @@ def adams_bashforth(model: Model, method: AdamsBashforth, form: Form) -> Advance
     return Advance(
         unpack=["history = counts[@history]"],
         step=[
-            *fixed_time(model),
+            *fixed_time(form),
             form.rhs("k1", "t", "base"),
-            f"if history >= {order - 1}:",
+            f"if history >= {order - 1}{' and walled == 0' if form.walls else ''}:",
             *("    " + line for line in form.each(f"{{new}} = {{base}} + h * ({' '.join(terms)})")),
             "else:  # too little history: one classical Runge–Kutta step",
             *("    " + line for line in start),

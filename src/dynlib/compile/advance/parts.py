@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dynlib.compile.forms import Form
+from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.spec.model import Model
 
 
@@ -15,7 +16,8 @@ class Advance:
     `step` computes `{new}` and `t_new` from `{base}`, `t` and `dt` without touching the state: what a step changes
     beyond that is said in `commit`, so that a step can be taken again from the same state and give the same bits.
     `prepare_outputs` runs once before `interpolate`, which computes `{out}` at `tau` inside the step and may not read
-    `{new}` or `t_new`. `forget` says that the state or the parameters were changed from outside.
+    `{new}` or `t_new`. `forget` says that the state or the parameters were changed from outside, `cut_short` that an
+    event ended the step.
     """
 
     unpack: list[str] = field(default_factory=list)
@@ -24,15 +26,25 @@ class Advance:
     interpolate: list[str] = field(default_factory=list)
     commit: list[str] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    cut_short: list[str] = field(default_factory=list)
     pack: list[str] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
 
 
-def fixed_time(model: Model) -> list[str]:
+def fixed_time(form: Form) -> list[str]:
     """The end of a step on the grid of equal steps."""
-    lines = ["t_new = anchor + (n + 1 - n_anchor) * dt"]
-    if model.kind != "map":
-        lines.append("h = F(dt)" if model.narrow else "h = dt")
+    lines = [f"t_new = anchor + (n + 1 - n_anchor) * {'nominal' if form.walls else 'dt'}"]
+    if form.walls:
+        lines += [
+            "dt = nominal",
+            "walled = 0",
+            f"if t_new >= wall - {TIME_TOLERANCE} * abs(wall):",
+            "    t_new = wall",
+            "    dt = just_before(wall) - t",
+            "    walled = 1",
+        ]
+    if form.model.kind != "map":
+        lines.append("h = F(dt)" if form.model.narrow else "h = dt")
     return lines
 
 
@@ -57,7 +69,7 @@ def hermite(form: Form, start: str = "k1") -> dict[str, list[str]]:
     one, two = form.number(1.0), form.number(2.0)
     return {
         "prepare_outputs": [
-            form.rhs("end", "t_new", "new"),
+            form.rhs("end", form.end_time, "new"),
             "span = t_new - t",
             *form.each("{delta} = {new} - {base}"),
         ],

@@ -23,7 +23,7 @@ def stochastic(model: Model, stepper: StepperSpec, scheme: Stochastic, form: For
     half, two, three, six = (form.number(v) for v in (0.5, 2.0, 3.0, 6.0))
     draw = "F(randn(seed, stream, n, {}))" if narrow else "randn(seed, stream, n, {})"
     n = model.n_states
-    lines = [*fixed_time(model), "root = sqrt(h)", form.rhs("k1", "t", "base")]
+    lines = [*fixed_time(form), "root = sqrt(h)", form.rhs("k1", "t", "base")]
     if model.noise_shared:
         lines += form.each("{new} = {base} + h * {k1}")
         for k in range(model.noise_shared):
