@@ -13,6 +13,7 @@ import pytest
 
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5, Tableau
+from dynlib.steppers.rosenbrock import RODAS4, RODAS5P, Rosenbrock
 
 TOLERANCE = 2e-15
 """Of sums whose terms are of size 1; times `scale` it is near 1e-13 for the methods of high order."""
@@ -84,6 +85,26 @@ def assert_order(phi: Callable[[Tree], Vector], weights: Vector, order: int, sca
         assert misses(phi, weights, q, theta) < TOLERANCE * scale, f"order {q} at {theta}"
 
 
+def padded(row: tuple[float, ...], size: int) -> Vector:
+    found = np.zeros(size, dtype=np.longdouble)
+    found[: len(row)] = row
+    return found
+
+
+def assert_l_stable(a: Matrix, b: Vector) -> None:
+    """R(z) = 1 + z b (I − z A)⁻¹ 1 is at most 1 on the imaginary axis, without poles on the left, and 0 at infinity."""
+    a, b = a.astype(float), b.astype(float)
+    one, unit = np.ones(len(b)), np.eye(len(b))
+    assert (np.diag(a) >= 0.0).all()
+    assert np.triu(a, 1).max() == 0.0, "the poles are 1 / a_ii"
+
+    def growth(z: complex) -> float:
+        return abs(1.0 + z * b @ np.linalg.solve(unit - z * a, one))
+
+    assert max(growth(1j * y) for y in np.geomspace(1e-3, 1e5, 400)) < 1.0 + 1e-13
+    assert growth(-1e12) < 1e-9
+
+
 # ---- explicit methods
 
 EXPLICIT = {
@@ -97,12 +118,6 @@ EXPLICIT = {
 }
 PAIRS = [name for name, tableau in EXPLICIT.items() if tableau.error]
 CONTINUOUS = [name for name, tableau in EXPLICIT.items() if tableau.dense_order]
-
-
-def padded(row: tuple[float, ...], size: int) -> Vector:
-    found = np.zeros(size, dtype=np.longdouble)
-    found[: len(row)] = row
-    return found
 
 
 class Stages:
@@ -225,3 +240,134 @@ def test_a_changed_coefficient_of_an_explicit_method_is_found(name: str) -> None
     assert len(changes) >= 15
     for changed in changes:
         assert fails(changed)
+
+
+# ---- Rosenbrock methods
+
+ROSENBROCK = {"rodas4": RODAS4, "rodas5p": RODAS5P}
+
+
+class Untransformed:
+    """α, β = α + Γ and b of a Rosenbrock method, as HW II, IV.7, eq. 7.23 and 7.24 say."""
+
+    def __init__(self, method: Rosenbrock) -> None:
+        self.method = method
+        size = method.stages
+        unit = np.eye(size, dtype=np.longdouble)
+        inverse = unit / np.longdouble(method.gamma) - np.array([padded(row, size) for row in method.C])
+        gamma = np.zeros_like(inverse)
+        for i in range(size):  # the inverse of a lower triangular matrix
+            gamma[i] = (unit[i] - inverse[i] @ gamma) / inverse[i, i]
+        self.gamma = gamma
+        self.alpha = np.array([padded(row, size) for row in method.a]) @ gamma
+        self.beta = self.alpha + gamma
+        self.b = padded(method.m, size) @ gamma
+        self.error = padded(method.error, size) @ gamma
+        self.phi = elementary_weights(self.alpha, self.beta)
+        self.scale = float(abs(self.alpha).sum(axis=1).max() + abs(gamma).sum(axis=1).max())
+
+    def continuous(self, theta: float) -> Vector:
+        at = np.longdouble(theta)
+        found = np.zeros_like(self.b)
+        for row in reversed(self.method.dense):
+            found = found * at + padded(row, self.method.stages)
+        return at * self.b + at * (1.0 - at) * found @ self.gamma
+
+
+rosenbrock_methods = pytest.mark.parametrize(
+    "method", [Untransformed(method) for method in ROSENBROCK.values()], ids=list(ROSENBROCK)
+)
+
+
+@rosenbrock_methods
+def test_rosenbrock_method_has_its_orders_and_no_more(method: Untransformed) -> None:
+    table = method.method
+    assert_order(method.phi, method.b, table.order, method.scale)
+    assert misses(method.phi, method.b, table.order + 1) > 1e-4
+    assert_order(method.phi, method.b - method.error, table.error_order, method.scale)
+    assert misses(method.phi, method.b - method.error, table.error_order + 1) > 1e-4
+    for theta in THETAS:
+        assert_order(method.phi, method.continuous(theta), table.dense_order, method.scale, theta)
+    assert misses(method.phi, method.continuous(0.5), table.dense_order + 1, 0.5) > 1e-4
+
+
+@rosenbrock_methods
+def test_rosenbrock_nodes_are_row_sums(method: Untransformed) -> None:
+    assert abs(method.alpha.sum(axis=1) - method.method.c).max() < TOLERANCE * method.scale
+    assert abs(method.gamma.sum(axis=1) - method.method.d).max() < TOLERANCE * method.scale
+
+
+@rosenbrock_methods
+def test_rosenbrock_method_is_stiffly_accurate_and_l_stable(method: Untransformed) -> None:
+    table = method.method
+    assert table.m == (*table.a[-1], 1.0)
+    assert table.error == (0.0,) * (table.stages - 1) + (1.0,)
+    assert abs(method.b - method.beta[-1]).max() < TOLERANCE * method.scale
+    assert_l_stable(method.beta, method.b)
+
+
+def test_a_changed_coefficient_of_a_rosenbrock_method_is_found() -> None:
+    def worst(table: Rosenbrock) -> float:
+        method = Untransformed(table)
+        return max(misses(method.phi, method.b, q) for q in range(1, table.order + 1))
+
+    assert worst(RODAS5P) < TOLERANCE * Untransformed(RODAS5P).scale
+    row = (*RODAS5P.C[4][:2], RODAS5P.C[4][2] + 1e-6, RODAS5P.C[4][3])
+    assert worst(replace(RODAS5P, C=(*RODAS5P.C[:4], row, *RODAS5P.C[5:]))) > 1e-9
+    assert worst(replace(RODAS5P, gamma=RODAS5P.gamma + 1e-6)) > 1e-9
+
+
+Problem = tuple[Callable[[float, Vector], Vector], Callable[[float, Vector], Matrix], Callable[[float, Vector], Vector]]
+
+CURVED: Problem = (  # f, ∂f/∂y, ∂f/∂t
+    lambda t, y: np.array([y[1], (1.0 - y[0] ** 2) * y[1] - y[0] + np.sin(2.0 * t)]),
+    lambda t, y: np.array([[0.0, 1.0], [-2.0 * y[0] * y[1] - 1.0, 1.0 - y[0] ** 2]]),
+    lambda t, y: np.array([0.0, 2.0 * np.cos(2.0 * t)]),
+)
+PRODUCT: Problem = (
+    lambda t, y: np.array([y[0] * y[1] * np.cos(t), -(y[1] ** 2) + 0.1 * t * t * y[0]]),
+    lambda t, y: np.array([[y[1] * np.cos(t), y[0] * np.cos(t)], [0.1 * t * t, -2.0 * y[1]]]),
+    lambda t, y: np.array([-y[0] * y[1] * np.sin(t), 0.2 * t * y[0]]),
+)
+
+
+def rosenbrock_step(
+    table: Rosenbrock, problem: Problem, t: float, base: Vector, h: float
+) -> tuple[Vector, Vector, Vector]:
+    """New state, state at the middle and error estimate, by the formulas of the docstring of `Rosenbrock`."""
+    f, jacobian, slope_in_time = problem
+    w = np.eye(len(base)) / (h * table.gamma) - jacobian(t, base)
+    in_time = slope_in_time(t, base)
+    u: list[Vector] = []
+    for i in range(table.stages):
+        at = base + sum((v * x for v, x in zip(table.a[i], u)), np.zeros_like(base))
+        carried = sum((v * x for v, x in zip(table.C[i], u)), np.zeros_like(base))
+        u.append(np.linalg.solve(w, f(t + table.c[i] * h, at) + carried / h + h * table.d[i] * in_time))
+    new = base + np.array(table.m) @ u
+    bend = np.zeros_like(base)
+    for row in reversed(table.dense):
+        bend = bend * 0.5 + np.array(row) @ u
+    return new, 0.5 * base + 0.5 * (new + 0.5 * bend), np.array(table.error) @ u
+
+
+@pytest.mark.parametrize("problem", [CURVED, PRODUCT], ids=["curved", "product"])
+@pytest.mark.parametrize("table", ROSENBROCK.values(), ids=list(ROSENBROCK))
+def test_rosenbrock_step_converges_with_the_formulas_of_its_docstring(table: Rosenbrock, problem: Problem) -> None:
+    """Local errors of one step fall by 2 to the power of the order plus one, also for f that depends on time."""
+    base, t = np.array([1.0, 0.7]), 0.3
+
+    def exact(h: float) -> Vector:
+        y, at, small = base, t, h / 64
+        for _ in range(64):
+            y, _, _ = rosenbrock_step(RODAS5P, problem, at, y, small)
+            at += small
+        return y
+
+    steps = 0.2 * 0.5 ** np.arange(4)
+    errors = []
+    for h in steps:
+        new, middle, estimate = rosenbrock_step(table, problem, t, base, h)
+        errors.append([np.linalg.norm(new - exact(h)), np.linalg.norm(middle - exact(h / 2)), np.linalg.norm(estimate)])
+    rates = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
+    expected = np.array([table.order, table.dense_order, table.error_order]) + 1.0
+    assert (rates[-1] > expected - 0.35).all(), rates
