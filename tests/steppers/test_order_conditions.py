@@ -11,6 +11,7 @@ from math import factorial, prod
 import numpy as np
 import pytest
 
+from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2, Diagonal
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5, Tableau
 from dynlib.steppers.rosenbrock import RODAS4, RODAS5P, Rosenbrock
@@ -91,18 +92,18 @@ def padded(row: tuple[float, ...], size: int) -> Vector:
     return found
 
 
-def assert_l_stable(a: Matrix, b: Vector) -> None:
-    """R(z) = 1 + z b (I − z A)⁻¹ 1 is at most 1 on the imaginary axis, without poles on the left, and 0 at infinity."""
-    a, b = a.astype(float), b.astype(float)
-    one, unit = np.ones(len(b)), np.eye(len(b))
+def assert_l_stable(a: Matrix) -> None:
+    """R(z) = ((I − z A)⁻¹ 1)_s of a stiffly accurate method, whose poles 1 / a_ii are not on the left, is at most 1 on
+    the imaginary axis and 0 at infinity."""
+    a = a.astype(float)
     assert (np.diag(a) >= 0.0).all()
-    assert np.triu(a, 1).max() == 0.0, "the poles are 1 / a_ii"
+    assert np.triu(a, 1).max() == 0.0
 
     def growth(z: complex) -> float:
-        return abs(1.0 + z * b @ np.linalg.solve(unit - z * a, one))
+        return abs(np.linalg.solve(np.eye(len(a)) - z * a, np.ones(len(a)))[-1])
 
     assert max(growth(1j * y) for y in np.geomspace(1e-3, 1e5, 400)) < 1.0 + 1e-13
-    assert growth(-1e12) < 1e-9
+    assert growth(-1e12) < 1e-10
 
 
 # ---- explicit methods
@@ -242,6 +243,76 @@ def test_a_changed_coefficient_of_an_explicit_method_is_found(name: str) -> None
         assert fails(changed)
 
 
+# ---- diagonally implicit methods
+
+DIAGONAL = {"sdirk2": SDIRK2, "tr_bdf2": TR_BDF2, "kencarp4": KENCARP4, "esdirk54": ESDIRK54}
+diagonal_methods = pytest.mark.parametrize("method", DIAGONAL.values(), ids=list(DIAGONAL))
+
+
+def matrix(method: Diagonal) -> Matrix:
+    return np.array([padded(row, method.stages) for row in method.a])
+
+
+def scale_of(method: Diagonal) -> float:
+    return float(max(1.0, abs(matrix(method)).sum(axis=1).max()))
+
+
+def diagonal_continuous(method: Diagonal, theta: float) -> Vector:
+    at = np.longdouble(theta)
+    return np.array([sum(value * at ** (j + 1) for j, value in enumerate(row)) for row in method.dense])
+
+
+@diagonal_methods
+def test_diagonal_method_has_its_orders_and_no_more(method: Diagonal) -> None:
+    a, b = matrix(method), padded(method.b, method.stages)
+    phi = elementary_weights(a)
+    embedded = b - padded(method.error, method.stages)
+    assert_order(phi, b, method.order, scale_of(method))
+    assert misses(phi, b, method.order + 1) > 1e-4
+    assert_order(phi, embedded, method.error_order, scale_of(method))
+    assert misses(phi, embedded, method.error_order + 1) > 1e-4
+
+
+@diagonal_methods
+def test_diagonal_method_is_l_stable_stiffly_accurate_with_one_matrix(method: Diagonal) -> None:
+    a = matrix(method)
+    assert abs(a.sum(axis=1) - padded(method.c, method.stages)).max() < TOLERANCE * scale_of(method)
+    assert [len(row) for row in method.a] == list(range(1, method.stages + 1))
+    assert method.a[-1] == method.b
+    assert method.c[-1] == 1.0
+    diagonal = {row[-1] for row in method.a}
+    assert len(diagonal - {0.0}) == 1
+    assert all(row[-1] != 0.0 for row in method.a[1:])
+    assert_l_stable(a)
+
+
+def test_embedded_formula_of_sdirk2_is_stable_as_said() -> None:
+    a, embedded = matrix(SDIRK2).astype(float), np.array(SDIRK2.b) - np.array(SDIRK2.error)
+    for y in np.geomspace(1e-3, 1e5, 200):
+        assert abs(1.0 + 1j * y * embedded @ np.linalg.solve(np.eye(2) - 1j * y * a, np.ones(2))) < 1.0 + 1e-13
+
+
+@pytest.mark.parametrize("name", [name for name, method in DIAGONAL.items() if method.dense])
+def test_continuous_extension_of_diagonal_method_has_its_order_and_no_more(name: str) -> None:
+    method = DIAGONAL[name]
+    phi = elementary_weights(matrix(method))
+    size = float(max(abs(np.array(row)).sum() for row in method.dense))
+    for theta in THETAS:
+        assert_order(phi, diagonal_continuous(method, theta), method.dense_order, size, theta)
+    assert misses(phi, diagonal_continuous(method, 0.5), method.dense_order + 1, 0.5) > 1e-5
+    assert abs(diagonal_continuous(method, 1.0) - padded(method.b, method.stages)).max() < TOLERANCE * size
+
+
+def test_a_changed_coefficient_of_a_diagonal_method_is_found() -> None:
+    def worst(method: Diagonal) -> float:
+        phi = elementary_weights(matrix(method))
+        return max(misses(phi, padded(method.b, method.stages), q) for q in range(1, method.order + 1))
+
+    assert worst(ESDIRK54) < TOLERANCE * scale_of(ESDIRK54)
+    row = (*ESDIRK54.a[3][:2], ESDIRK54.a[3][2] + 1e-6, ESDIRK54.a[3][3])
+    assert worst(replace(ESDIRK54, a=(*ESDIRK54.a[:3], row, *ESDIRK54.a[4:]))) > 1e-9
+
+
 # ---- Rosenbrock methods
 
 ROSENBROCK = {"rodas4": RODAS4, "rodas5p": RODAS5P}
@@ -303,7 +374,7 @@ def test_rosenbrock_method_is_stiffly_accurate_and_l_stable(method: Untransforme
     assert table.m == (*table.a[-1], 1.0)
     assert table.error == (0.0,) * (table.stages - 1) + (1.0,)
     assert abs(method.b - method.beta[-1]).max() < TOLERANCE * method.scale
-    assert_l_stable(method.beta, method.b)
+    assert_l_stable(method.beta)
 
 
 def test_a_changed_coefficient_of_a_rosenbrock_method_is_found() -> None:
