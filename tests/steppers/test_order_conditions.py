@@ -11,6 +11,7 @@ from math import factorial, prod
 import numpy as np
 import pytest
 
+from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6, Composition
 from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2, Diagonal
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5, Tableau
@@ -442,3 +443,60 @@ def test_rosenbrock_step_converges_with_the_formulas_of_its_docstring(table: Ros
     rates = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
     expected = np.array([table.order, table.dense_order, table.error_order]) + 1.0
     assert (rates[-1] > expected - 0.35).all(), rates
+
+
+# ---- compositions
+
+COMPOSITIONS = {"verlet": VERLET, "yoshida4": YOSHIDA4, "yoshida6": YOSHIDA6, "kahan_li8": KAHAN_LI8}
+compositions = pytest.mark.parametrize("method", COMPOSITIONS.values(), ids=list(COMPOSITIONS))
+
+
+@compositions
+def test_composition_is_symmetric_and_consistent(method: Composition) -> None:
+    assert len(method.kicks) == len(method.drifts) + 1
+    assert method.kicks == method.kicks[::-1]
+    assert method.drifts == method.drifts[::-1]
+    assert abs(sum(np.array(method.kicks, dtype=np.longdouble)) - 1.0) < 1e-15
+    assert abs(sum(np.array(method.drifts, dtype=np.longdouble)) - 1.0) < 1e-15
+
+
+@compositions
+def test_composition_of_verlet_removes_odd_powers_below_its_order(method: Composition) -> None:
+    """Σ w^k = 0 for odd k below the order (GNI, V.3.2): necessary, and sharp enough to find a changed digit."""
+    weights = np.array(method.drifts, dtype=np.longdouble)
+    assert [abs((weights**k).sum()) < 1e-15 for k in range(3, method.order, 2)] == [True] * (method.order // 2 - 1)
+    if method.order > 2:
+        weights[1] += 1e-6
+        assert abs((weights**3).sum()) > 1e-8
+
+
+def swing(method: Composition, q: Vector, p: Vector, h: Vector) -> tuple[Vector, Vector]:
+    """A step for the pendulum H = p² / 2 − cos q by the formulas of the docstring of `Composition`."""
+    for j, kick in enumerate(method.kicks):
+        p = p - kick * h * np.sin(q)
+        if j < len(method.drifts):
+            q = q + method.drifts[j] * h * p
+    return q, p
+
+
+@compositions
+def test_composition_converges_with_its_order_and_no_more(method: Composition) -> None:
+    start = np.longdouble(2.0), np.longdouble(0.6)
+    steps = [np.longdouble(h) for h in (0.8, 0.4, 0.2)]
+    errors = []
+    for h in steps:
+        q, p = start
+        for _ in range(32):
+            q, p = swing(KAHAN_LI8, q, p, h / 32)
+        found = swing(method, *start, h)
+        errors.append(np.hypot(float(found[0] - q), float(found[1] - p)))
+    rates = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
+    assert abs(rates[-1] - method.order - 1) < 0.6, (rates, errors)  # the order of a symmetric method is even
+
+
+@compositions
+def test_composition_goes_back_the_way_it_came(method: Composition) -> None:
+    start = np.longdouble(2.0), np.longdouble(0.6)
+    q, p = swing(method, *start, np.longdouble(0.5))
+    back = swing(method, q, p, np.longdouble(-0.5))
+    assert abs(back[0] - start[0]) + abs(back[1] - start[1]) < 50 * np.finfo(np.longdouble).eps
