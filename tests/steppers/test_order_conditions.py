@@ -16,6 +16,7 @@ from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2, Diagonal
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5, Tableau
 from dynlib.steppers.rosenbrock import RODAS4, RODAS5P, Rosenbrock
+from dynlib.steppers.verner import VERNER7, VERNER9
 
 TOLERANCE = 2e-15
 """Of sums whose terms are of size 1; times `scale` it is near 1e-13 for the methods of high order."""
@@ -117,6 +118,8 @@ EXPLICIT = {
     "dormand_prince": DORMAND_PRINCE,
     "tsit5": TSIT5,
     "dop853": DOP853,
+    "verner7": VERNER7,
+    "verner9": VERNER9,
 }
 PAIRS = [name for name, tableau in EXPLICIT.items() if tableau.error]
 CONTINUOUS = [name for name, tableau in EXPLICIT.items() if tableau.dense_order]
