@@ -15,6 +15,7 @@ from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6, C
 from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2, Diagonal
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5, Tableau
+from dynlib.steppers.radau import RADAU5
 from dynlib.steppers.rosenbrock import RODAS4, RODAS5P, Rosenbrock
 from dynlib.steppers.verner import VERNER7, VERNER9
 
@@ -323,7 +324,7 @@ ROSENBROCK = {"rodas4": RODAS4, "rodas5p": RODAS5P}
 
 
 class Untransformed:
-    """α, β = α + Γ and b of a Rosenbrock method, as HW II, IV.7, eq. 7.23 and 7.24 say."""
+    """α, β = α + Γ and b of a Rosenbrock method before its transformation (HW II, IV.7)."""
 
     def __init__(self, method: Rosenbrock) -> None:
         self.method = method
@@ -503,3 +504,86 @@ def test_composition_goes_back_the_way_it_came(method: Composition) -> None:
     q, p = swing(method, *start, np.longdouble(0.5))
     back = swing(method, q, p, np.longdouble(-0.5))
     assert abs(back[0] - start[0]) + abs(back[1] - start[1]) < 50 * np.finfo(np.longdouble).eps
+
+
+# ---- Radau IIA
+
+RADAU_A = np.array(RADAU5.a, dtype=np.longdouble)
+RADAU_B = np.array(RADAU5.b, dtype=np.longdouble)
+RADAU_C = np.array(RADAU5.c, dtype=np.longdouble)
+
+
+def test_radau_satisfies_the_simplifying_assumptions() -> None:
+    """B(5) and not B(6), C(3) and not C(4), D(2) (HW II, IV.5)."""
+    for k in range(1, 6):
+        assert abs((RADAU_B * RADAU_C ** (k - 1)).sum() - np.longdouble(1.0) / k) < TOLERANCE
+    assert abs((RADAU_B * RADAU_C**5).sum() - 1.0 / 6.0) > 1e-4
+    for k in range(1, 4):
+        assert abs(RADAU_A @ RADAU_C ** (k - 1) - RADAU_C**k / k).max() < TOLERANCE
+    assert abs(RADAU_A @ RADAU_C**3 - RADAU_C**4 / 4).max() > 1e-4
+    for k in range(1, 3):
+        assert abs((RADAU_B * RADAU_C ** (k - 1)) @ RADAU_A - RADAU_B * (1.0 - RADAU_C**k) / k).max() < TOLERANCE
+
+
+def test_radau_has_its_order_and_no_more_and_is_l_stable() -> None:
+    phi = elementary_weights(RADAU_A)
+    assert_order(phi, RADAU_B, RADAU5.order, 1.0)
+    assert misses(phi, RADAU_B, RADAU5.order + 1) > 1e-5
+    assert RADAU5.a[-1] == RADAU5.b
+    a = RADAU_A.astype(float)
+    assert (np.linalg.eigvals(a).real > 0.0).all()
+
+    def growth(z: complex) -> float:
+        return abs(np.linalg.solve(np.eye(3) - z * a, np.ones(3))[-1])
+
+    assert max(growth(1j * y) for y in np.geomspace(1e-3, 1e5, 400)) < 1.0 + 1e-13
+    assert growth(-1e12) < 1e-10
+
+
+def test_radau_transformation_has_the_eigenvalues() -> None:
+    t, inverse = np.array(RADAU5.t, dtype=np.longdouble), np.array(RADAU5.t_inverse, dtype=np.longdouble)
+    assert abs(inverse @ t - np.eye(3)).max() < TOLERANCE
+    alpha, beta = RADAU5.pair
+    blocks = np.array([[RADAU5.real, 0.0, 0.0], [0.0, alpha, beta], [0.0, -beta, alpha]])
+    assert abs(inverse - blocks @ inverse @ RADAU_A).max() < 20 * TOLERANCE, "t⁻¹ a⁻¹ t is of that form"
+    found = sorted(1.0 / np.linalg.eigvals(RADAU_A.astype(float)), key=lambda v: v.imag)
+    assert np.allclose(found, [alpha - 1j * beta, RADAU5.real, alpha + 1j * beta], rtol=0.0, atol=1e-13)
+
+
+def test_radau_embedded_formula_has_its_order_and_no_more() -> None:
+    """ŷ = new + h / real (f(t, base) + Σ error_i z_i / h) as weights of four stages, the first one explicit."""
+    a = np.zeros((4, 4), dtype=np.longdouble)
+    a[1:, 1:] = RADAU_A
+    embedded = np.zeros(4, dtype=np.longdouble)
+    embedded[0] = 1.0 / RADAU5.real
+    embedded[1:] = RADAU_B + np.array(RADAU5.error, dtype=np.longdouble) @ RADAU_A / RADAU5.real
+    phi = elementary_weights(a)
+    assert_order(phi, embedded, RADAU5.error_order, 10.0)
+    assert misses(phi, embedded, RADAU5.error_order + 1) > 1e-4
+
+
+def test_radau_dense_output_is_the_collocation_polynomial() -> None:
+    dense = np.array(RADAU5.dense, dtype=np.longdouble)
+
+    def weights_of_z(theta: float) -> Vector:
+        return dense @ np.longdouble(theta) ** np.arange(1, 4)
+
+    for i, node in enumerate(RADAU_C):
+        assert abs(weights_of_z(node) - np.eye(3)[i]).max() < 10 * TOLERANCE
+    phi = elementary_weights(RADAU_A)
+    for theta in THETAS:
+        assert_order(phi, weights_of_z(theta) @ RADAU_A, RADAU5.dense_order, 10.0, theta)
+    assert misses(phi, weights_of_z(0.5) @ RADAU_A, RADAU5.dense_order + 1, 0.5) > 1e-4
+
+
+def test_radau_iteration_of_the_docstring_solves_a_linear_problem_at_once() -> None:
+    slope, h, base = -0.7, 0.9, 1.3
+    t, inverse = np.array(RADAU5.t), np.array(RADAU5.t_inverse)
+    w = np.array([0.2, -0.1, 0.4])
+    g = inverse @ (slope * (base + t @ w))
+    pair = complex(RADAU5.pair[0], -RADAU5.pair[1])
+    w[0] += (g[0] - RADAU5.real / h * w[0]) / (RADAU5.real / h - slope)
+    moved = (g[1] + 1j * g[2] - pair / h * (w[1] + 1j * w[2])) / (pair / h - slope)
+    z = t @ (w + np.array([0.0, moved.real, moved.imag]))
+    stages = np.linalg.solve(np.eye(3) - h * slope * np.array(RADAU5.a), np.ones(3) * base)
+    assert abs(base + z - stages).max() < 1e-14

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rosenbrock:
-    """Coefficients after the transformation that saves products with the Jacobian (HW II, IV.7, eq. 7.24 and 7.25).
+    """Coefficients after the transformation that saves products with the Jacobian (HW II, IV.7, eq. 7.25).
 
     HW II is Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996). A step of y' = f(t, y) from
     (t, base) over h, with J = ∂f/∂y and T = ∂f/∂t, both at (t, base), and i = 1..s:
