@@ -93,7 +93,7 @@ EVENTS = {
     "seen": {"phase": "both", "cond": "y < -0.2", "log": ["t"], "tags": ["quiet"]},
 }
 LOCATED = {
-    "back": {"cond": "cross_down(x, -0.4)", "locate": True, "action": "x = x + 0.2; hits += 1", "log": ["t", "y"]},
+    "back": {"cond": "cross_down(x, -0.4)", "locate": True, "action": "y = -0.5*y; hits += 1", "log": ["t", "y"]},
     "level": {"cond": "x*y == 0.05", "locate": True, "log": ["t", "x"]},
     "top": {"cond": "y <= 0", "locate": True, "log": ["t"]},
 }
