@@ -342,10 +342,18 @@ def test_the_jacobian_of_a_file_is_used_and_others_are_derived() -> None:
     assert not any(isinstance(n, Name) and n.id == "q" for row in rows for cell in row for n in walk(cell))
 
 
-@pytest.mark.parametrize("rhs", ["floor(x)", "x % 2", "erf(x)", "lag_x(2)"])
-def test_what_has_no_derivative_is_refused(rhs: str) -> None:
-    model = dynlib.ode_model("m", states={"x": 1.0}, equations={"x": rhs})
-    with pytest.raises(ModelError, match="derivative|lags"):
+def test_the_exponent_of_a_piecewise_linear_map() -> None:
+    """x → 3x mod 1, stretching by 3 wherever it does not jump."""
+    for rhs in ("(3*x) % 1", "3*x - floor(3*x)"):
+        model = dynlib.map_model("m", states={"x": 0.3}, equations={"x": rhs})
+        sim = dynlib.setup(model, jit=False, observers=[largest_lyapunov(model)])
+        sim.run(N=30)
+        assert sim.observer("lyapunov")["exponent"] == pytest.approx(math.log(3.0), abs=1e-14)
+
+
+def test_a_system_without_a_finite_tangent_vector_is_refused() -> None:
+    model = dynlib.ode_model("m", states={"x": 1.0}, equations={"x": "lag_x(2)"})
+    with pytest.raises(ModelError, match="lags"):
         largest_lyapunov(model)
     arrays = dynlib.ode_model("m", states={"u[3]": 1.0}, equations={"u[i]": "-u[i]"})
     with pytest.raises(ModelError, match="scalar states"):

@@ -29,7 +29,7 @@ from dynlib import (
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.writer import ARRAY_NAMES, KERNEL_NAMES, code_names
 from dynlib.errors import NumericsWarning, suggest
-from dynlib.spec.derivative import derivative, jacobian_of
+from dynlib.spec.derivative import jacobian_of
 from dynlib.spec.document import model_from_document
 from dynlib.spec.expressions import canonical, parse, spell
 from dynlib.spec.observer import bind
@@ -545,15 +545,6 @@ def test_functions_of_functions_are_written_out_or_refused() -> None:
     document["equations"]["jacobian"] = {"expr": [["1"]]}
     with pytest.raises(ModelError, match="too large when its aux variables and functions are written out"):
         largest_lyapunov(model_from_document(document))
-
-
-@pytest.mark.parametrize("rhs", ["r % 2", "r // 2", "sum(r*i for i in range(3))", "f(1)", "r > 1", "not r"])
-def test_what_has_no_derivative_is_never_taken_for_a_constant(rhs: str) -> None:
-    """The state is inside an aux variable or a function of the model."""
-    functions = {"f": {"args": ["z"], "expr": "z*(x % 2)"}}
-    model = ode_model("m", states={"x": 1.0}, aux={"r": "x*x"}, functions=functions, equations={"x": rhs})
-    with pytest.raises(ModelError, match="has no derivative here"):
-        derivative(model.equations[0].expr, "x", model)
 
 
 @pytest.mark.parametrize("word", ["h", "w0", "tangent0", "size", "total", "span", "a0", "mid0", "t_mid", "p0"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -348,19 +349,12 @@ class Form:
             return
         at = self.places[equation.target]
         offset = f"{at} + " if at else ""
-        outer = writer.indent
-        if equation.loop is not None:
-            loop = equation.loop
-            writer.emit(f"for {self.names[loop.var]} in range({loop.start}, {loop.stop}, {loop.step}):")
-            writer.indent += "    "
-            writer.loops.add(loop.var)
-        slot = str(at) if equation.index is None else f"{offset}{writer.index(equation.index)}"
-        writer.slot = slot
-        text = writer.value(equation.expr)
-        writer.emit(f"end[{slot}] = {text}")
-        writer.indent = outer
-        if equation.loop is not None:
-            writer.loops.discard(equation.loop.var)
+        loop = equation.loop
+        with nullcontext() if loop is None else writer.loop(loop.var, f"{loop.start}, {loop.stop}, {loop.step}"):
+            slot = str(at) if equation.index is None else f"{offset}{writer.index(equation.index)}"
+            writer.slot = slot
+            text = writer.value(equation.expr)
+            writer.emit(f"end[{slot}] = {text}")
 
     def _write_sample(self, used: set[str]) -> list[str]:
         model = self.model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dynlib.compile import roots
@@ -545,18 +546,24 @@ class Writer:
     def _reduce(self, node: Reduce) -> str:
         total = self.fresh("acc")
         self.emit(f"{total} = {self.number(0.0 if node.kind == 'sum' else 1.0)}")
-        bounds = ", ".join(self._bare(part) for part in (node.start, node.stop, node.step))
-        self.emit(f"for {self.names[node.var]} in range({bounds}):")
-        self.loops.add(node.var)
-        outer, self.indent = self.indent, self.indent + "    "
-        if node.cond is not None:
-            self.emit(f"if {self.condition(node.cond)}:")
-            self.indent += "    "
-        body = self._wrap(self._value(node.body), _SUM if node.kind == "sum" else _PRODUCT + 1)
-        self.emit(f"{total} {'+' if node.kind == 'sum' else '*'}= {body}")
-        self.indent = outer
-        self.loops.discard(node.var)
+        with self.loop(node.var, ", ".join(self._bare(part) for part in (node.start, node.stop, node.step))):
+            if node.cond is not None:
+                self.emit(f"if {self.condition(node.cond)}:")
+                self.indent += "    "
+            body = self._wrap(self._value(node.body), _SUM if node.kind == "sum" else _PRODUCT + 1)
+            self.emit(f"{total} {'+' if node.kind == 'sum' else '*'}= {body}")
         return total
+
+    @contextmanager
+    def loop(self, var: str, bounds: str) -> Iterator[None]:
+        """A loop over an index; what is written meanwhile stands inside. An index of the same name is hidden."""
+        names, loops, outer = self.names, self.loops, self.indent
+        if var in loops or var not in names:
+            self.names = {**names, var: self.fresh("q")}
+        self.emit(f"for {self.names[var]} in range({bounds}):")
+        self.loops, self.indent = loops | {var}, outer + "    "
+        yield
+        self.names, self.loops, self.indent = names, loops, outer
 
     def _bare(self, node: Node) -> str:
         text = self.index(node)
