@@ -261,6 +261,7 @@ class Writer:
     counter: int = 0
     sites: list[int] = field(default_factory=lambda: [0])  # the next call of a random function
     needs: dict[str, Needs] = field(default_factory=dict)  # of the model's functions, as far as they are known
+    sums: dict[Node, str] | None = None  # sums that have a name here; None: each is computed where it stands
     slot: str = "0"  # of the component being computed: each has random numbers of its own
     observing: bool = False  # an observer: computes in float64, whatever the model does
 
@@ -544,6 +545,8 @@ class Writer:
         return self._call(_RENAMED.get(fn, fn), *args)
 
     def _reduce(self, node: Reduce) -> str:
+        if self.sums is not None and node in self.sums:
+            return self.sums[node]
         total = self.fresh("acc")
         self.emit(f"{total} = {self.number(0.0 if node.kind == 'sum' else 1.0)}")
         with self.loop(node.var, ", ".join(self._bare(part) for part in (node.start, node.stop, node.step))):
@@ -552,18 +555,22 @@ class Writer:
                 self.indent += "    "
             body = self._wrap(self._value(node.body), _SUM if node.kind == "sum" else _PRODUCT + 1)
             self.emit(f"{total} {'+' if node.kind == 'sum' else '*'}= {body}")
+        if self.sums is not None:
+            self.sums[node] = total
         return total
 
     @contextmanager
     def loop(self, var: str, bounds: str) -> Iterator[None]:
         """A loop over an index; what is written meanwhile stands inside. An index of the same name is hidden."""
-        names, loops, outer = self.names, self.loops, self.indent
+        names, loops, outer, sums = self.names, self.loops, self.indent, self.sums
         if var in loops or var not in names:
             self.names = {**names, var: self.fresh("q")}
         self.emit(f"for {self.names[var]} in range({bounds}):")
         self.loops, self.indent = loops | {var}, outer + "    "
+        if sums is not None:  # those that read an index of the same name are others here
+            self.sums = {} if var in loops else dict(sums)
         yield
-        self.names, self.loops, self.indent = names, loops, outer
+        self.names, self.loops, self.indent, self.sums = names, loops, outer, sums
 
     def _bare(self, node: Node) -> str:
         text = self.index(node)

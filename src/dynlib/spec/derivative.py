@@ -287,9 +287,13 @@ def negative(a: Node) -> Node:
 
 
 def times(a: Node, b: Node) -> Node:
-    """`a*b`, without zeros and ones."""
+    """`a*b`, without zeros and ones, the sign in front."""
     if ZERO in (a, b):
         return ZERO
+    if isinstance(a, Unary) and a.op == "-":
+        return negative(times(a.operand, b))
+    if isinstance(b, Unary) and b.op == "-":
+        return negative(times(a, b.operand))
     if a == ONE:
         return b
     return a if b == ONE else Binary("*", a, b)
