@@ -78,7 +78,8 @@ class Form:
         """The name of a component of a vector, in scalar form."""
         return self.names[name] if vector == "base" else f"{vector}_{self.names[name]}"
 
-    def _note(self, formula: str) -> None:
+    def note(self, formula: str) -> None:
+        """Vectors of a formula that nothing keeps live inside a step."""
         for vector in _VECTOR.findall(formula):
             if vector not in self.kept and vector not in self.scratch:
                 self.scratch.append(vector)
@@ -86,7 +87,7 @@ class Form:
     def each(self, *formulas: str) -> list[str]:
         """The formulas for every component of the state."""
         for formula in formulas:
-            self._note(formula)
+            self.note(formula)
         if self.scalar:
             return [
                 _VECTOR.sub(
@@ -121,7 +122,7 @@ class Form:
 
     def rhs(self, out: str, time: str, at: str, column: int | None = None) -> str:
         """`out` = right-hand side, or a column of the noise, at a time and state."""
-        self._note(f"{{{out}}}{{{at}}}")
+        self.note(f"{{{out}}}{{{at}}}")
         name = "rhs" if column is None else f"noise_{column}"
         needs = self.rhs_needs if column is None else self.noise_needs(column)
         lags = [*needs.lag_names(self.names), *(self.draws if column is None else [])]
@@ -147,7 +148,7 @@ class Form:
 
     def sample(self, kind: str, time: str, at: str) -> list[str]:
         """Record the state `at`."""
-        self._note(f"{{{at}}}")
+        self.note(f"{{{at}}}")
         needs = self.aux_needs
         lags = needs.lag_names(self.names)
         if self.scalar:
@@ -217,12 +218,12 @@ class Form:
         for function in self.model.functions:
             lines += self._function(function, used)
         what = "Next state." if self.model.kind == "map" else "Right-hand side."
-        lines += self._system("rhs", what, self.model.equations, [*self.rhs_needs.lag_names(self.names), *self.draws],
+        lines += self.system("rhs", what, self.model.equations, [*self.rhs_needs.lag_names(self.names), *self.draws],
                               self.rhs_needs, used)  # fmt: skip
         for k, column in enumerate(self.model.noise):
             needs = self.noise_needs(k)
             what = f"Noise, process {k}." if self.model.noise_shared else "Noise of each state."
-            lines += self._system(f"noise_{k}", what, column, needs.lag_names(self.names), needs, used)
+            lines += self.system(f"noise_{k}", what, column, needs.lag_names(self.names), needs, used)
         return lines + self._write_sample(used)
 
     def log_needs(self, events: Iterable[Event]) -> Needs:
@@ -312,10 +313,10 @@ class Form:
             "",
         ]
 
-    def _system(
+    def system(
         self, name: str, what: str, equations: tuple[Equation, ...], extra: list[str], needs: Needs, used: set[str]
     ) -> list[str]:
-        """A function that computes one number per state; states without an equation give 0."""
+        """The text of a function that computes one number per state; states without an equation give 0."""
         model = self.model
         body: list[str] = []
         writer = self.writer(body, "    ")

@@ -154,12 +154,17 @@ KERNEL_NAMES = frozenset(
         "seed",
         "stream",
         "root",
+        "jac",
+        "jacobian",
+        "singular",
+        "time_slope",
         "__debug__",
         *(status.name for status in Status),
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d)_?\d*(?:_|$)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin)"
+    r"_?\d*(?:_|$)"
 )
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9

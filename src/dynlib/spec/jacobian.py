@@ -196,21 +196,30 @@ class Jacobian:
             rows, cols = np.divmod(np.unique(np.concatenate([np.unique(key) for key in keys])), n)
         return Sparsity(n, rows, cols)
 
+    @cached_property
+    def once(self) -> bool:
+        """Whether each of these elements is computed once, and always."""
+        if any(block.turns is not None and block.turns.cond is not None for block in self.blocks()):
+            return False
+        return sum(len(visit.rows) for visit in self.visits()) == len(self.sparsity.rows)
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in the order of the code."""
+        stack = [row.block for row in reversed(self.rows)]
+        while stack:
+            block = stack.pop()
+            yield block
+            stack.extend(reversed(block.inner))
+
     def nodes(self) -> Iterator[Node]:
         """Every expression that is computed for it."""
-
-        def enter(block: Block) -> Iterator[Node]:
+        for block in self.blocks():
             yield block.weight
             yield block.others
             if block.turns is not None and block.turns.cond is not None:
                 yield block.turns.cond
             for element in block.elements:
                 yield element.value
-            for inner in block.inner:
-                yield from enter(inner)
-
-        for row in self.rows:
-            yield from enter(row.block)
 
 
 def jacobian_blocks(model: Model) -> Jacobian:
@@ -361,7 +370,7 @@ def _truth(node: Node, at: Mapping[str, Indices]) -> Mask | None:
                 values.append(value)
             parts += (_OPERATIONS[op](a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
         case Logic(op="and", operands=operands):  # what is not known may hold
-            parts += (part for operand in operands if (part := _truth(operand, at)) is not None)
+            parts += (truth for operand in operands if (truth := _truth(operand, at)) is not None)
         case Unary(op="not", operand=Compare() as operand):
             found = _truth(operand, at)
             return None if found is None else ~found

@@ -1,0 +1,151 @@
+"""Linear systems `(d·I − J) x = b` in plain loops: one order of operations, interpreted and compiled.
+
+Matrices are full arrays of rows, or band arrays, whose row i holds columns i − lower … i + upper + lower from left to
+right (the last `lower` are room for what exchanges of rows bring in). Factors replace nothing of `J`, so that it
+serves for several `d`. Gaussian elimination with exchange of rows (Golub & Van Loan, Matrix Computations, 4th ed.,
+algorithms 3.4.1 and 4.3.1). A pivot that is 0 or not finite ends the factorization with 1, for a singular matrix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def full_factor(jac: Any, diagonal: Any, lu: Any, pivot: Any) -> Any:
+    """`lu` and `pivot` ← factors of `diagonal·I − jac`, pivots as reciprocals; 1 if that is singular, else 0."""
+    n = len(pivot)
+    one = lu.dtype.type(1)
+    for i in range(n):
+        for j in range(n):
+            lu[i, j] = -jac[i, j]
+        lu[i, i] = diagonal - jac[i, i]
+    for k in range(n):
+        at = k
+        most = abs(lu[k, k])
+        for i in range(k + 1, n):
+            size = abs(lu[i, k])
+            if size > most:
+                most = size
+                at = i
+        if not most > 0 or most - most != 0:
+            return 1
+        pivot[k] = at
+        if at != k:
+            for j in range(n):
+                x = lu[k, j]
+                lu[k, j] = lu[at, j]
+                lu[at, j] = x
+        inverse = one / lu[k, k]
+        lu[k, k] = inverse
+        row = lu[k]
+        for i in range(k + 1, n):
+            weight = lu[i, k] * inverse
+            lu[i, k] = weight
+            if weight != 0:
+                below = lu[i]
+                for j in range(k + 1, n):
+                    below[j] = below[j] - weight * row[j]
+    return 0
+
+
+def full_solve(lu: Any, pivot: Any, x: Any) -> None:
+    """`x` ← the solution for the right-hand side `x`."""
+    n = len(pivot)
+    for k in range(n):
+        at = pivot[k]
+        if at != k:
+            part = x[k]
+            x[k] = x[at]
+            x[at] = part
+    for i in range(1, n):
+        row = lu[i]
+        part = x[i]
+        for j in range(i):
+            part = part - row[j] * x[j]
+        x[i] = part
+    for i in range(n - 1, -1, -1):
+        row = lu[i]
+        part = x[i]
+        for j in range(i + 1, n):
+            part = part - row[j] * x[j]
+        x[i] = part * row[i]
+
+
+def full_product(jac: Any, x: Any, out: Any) -> None:
+    """`out` ← `jac·x`."""
+    for i in range(len(x)):
+        row = jac[i]
+        part = row[0] * x[0]
+        for j in range(1, len(x)):
+            part = part + row[j] * x[j]
+        out[i] = part
+
+
+def band_factor(jac: Any, diagonal: Any, lower: Any, lu: Any, pivot: Any) -> Any:
+    """The same for a band, whose width is that of `jac`; multipliers stay where they were made."""
+    n, width = jac.shape
+    one = lu.dtype.type(1)
+    reach = width - 1 - lower  # the farthest column to the right of the diagonal
+    for i in range(n):
+        for j in range(width):
+            lu[i, j] = -jac[i, j]
+        lu[i, lower] = diagonal - jac[i, lower]
+    for k in range(n):
+        last = min(n - 1, k + lower)
+        at = k
+        most = abs(lu[k, lower])
+        for i in range(k + 1, last + 1):
+            size = abs(lu[i, k - i + lower])
+            if size > most:
+                most = size
+                at = i
+        if not most > 0 or most - most != 0:
+            return 1
+        pivot[k] = at
+        length = min(n - 1, k + reach) - k + 1
+        row = lu[k, lower : lower + length]
+        if at != k:
+            other = lu[at, lower + k - at : lower + k - at + length]
+            for j in range(length):
+                x = row[j]
+                row[j] = other[j]
+                other[j] = x
+        inverse = one / row[0]
+        row[0] = inverse
+        for i in range(k + 1, last + 1):
+            below = lu[i, lower + k - i : lower + k - i + length]
+            weight = below[0] * inverse
+            below[0] = weight
+            if weight != 0:
+                for j in range(1, length):
+                    below[j] = below[j] - weight * row[j]
+    return 0
+
+
+def band_solve(lu: Any, lower: Any, pivot: Any, x: Any) -> None:
+    """`x` ← the solution for the right-hand side `x`."""
+    n, width = lu.shape
+    reach = width - 1 - lower
+    for k in range(n):
+        at = pivot[k]
+        part = x[at]
+        x[at] = x[k]
+        x[k] = part
+        for i in range(k + 1, min(n, k + lower + 1)):
+            x[i] = x[i] - lu[i, k - i + lower] * part
+    for i in range(n - 1, -1, -1):
+        part = x[i]
+        for j in range(i + 1, min(n, i + reach + 1)):
+            part = part - lu[i, j - i + lower] * x[j]
+        x[i] = part * lu[i, lower]
+
+
+def band_product(jac: Any, lower: Any, x: Any, out: Any) -> None:
+    """`out` ← `jac·x`."""
+    n, width = jac.shape
+    for i in range(n):
+        part = jac[i, lower] * x[i]
+        for j in range(max(0, i - lower), min(n, i + width - 2 * lower)):
+            if j != i:
+                part = part + jac[i, j - i + lower] * x[j]
+        out[i] = part
