@@ -37,14 +37,12 @@ def full_factor(jac: Any, diagonal: Any, lu: Any, pivot: Any) -> Any:
                 lu[at, j] = x
         inverse = one / lu[k, k]
         lu[k, k] = inverse
-        row = lu[k]
         for i in range(k + 1, n):
             weight = lu[i, k] * inverse
             lu[i, k] = weight
             if weight != 0:
-                below = lu[i]
                 for j in range(k + 1, n):
-                    below[j] = below[j] - weight * row[j]
+                    lu[i, j] = lu[i, j] - weight * lu[k, j]
     return 0
 
 
@@ -58,26 +56,23 @@ def full_solve(lu: Any, pivot: Any, x: Any) -> None:
             x[k] = x[at]
             x[at] = part
     for i in range(1, n):
-        row = lu[i]
         part = x[i]
         for j in range(i):
-            part = part - row[j] * x[j]
+            part = part - lu[i, j] * x[j]
         x[i] = part
     for i in range(n - 1, -1, -1):
-        row = lu[i]
         part = x[i]
         for j in range(i + 1, n):
-            part = part - row[j] * x[j]
-        x[i] = part * row[i]
+            part = part - lu[i, j] * x[j]
+        x[i] = part * lu[i, i]
 
 
 def full_product(jac: Any, x: Any, out: Any) -> None:
     """`out` ← `jac·x`."""
     for i in range(len(x)):
-        row = jac[i]
-        part = row[0] * x[0]
+        part = jac[i, 0] * x[0]
         for j in range(1, len(x)):
-            part = part + row[j] * x[j]
+            part = part + jac[i, j] * x[j]
         out[i] = part
 
 
