@@ -141,7 +141,7 @@ class Form:
 
     def vectors(self, at: str) -> list[str]:
         """The arguments that stand for the state `at` and all parameters."""
-        self._note(f"{{{at}}}")
+        self.note(f"{{{at}}}")
         if not self.scalar:
             return [self.spelled(at), "p"]
         return [self.component(at, q.name) for q in self.model.states] + [self.names[q.name] for q in self.model.params]
