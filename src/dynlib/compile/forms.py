@@ -84,24 +84,27 @@ class Form:
             if vector not in self.kept and vector not in self.scratch:
                 self.scratch.append(vector)
 
-    def each(self, *formulas: str) -> list[str]:
-        """The formulas for every component of the state."""
+    def each(self, *formulas: str, only: frozenset[str] | None = None) -> list[str]:
+        """The formulas for every component of the state, or `only` for those of some states."""
         for formula in formulas:
             self.note(formula)
+        chosen = [(q, span) for q, span in spans(self.model.states) if only is None or q.name in only]
         if self.scalar:
             return [
                 _VECTOR.sub(
                     lambda m, name=q.name: self.component(m[1], name),  # type: ignore[misc]
-                    formula.replace("#", str(k)),
+                    formula.replace("#", str(span.start)),
                 )
-                for k, q in enumerate(self.model.states)
+                for q, span in chosen
                 for formula in formulas
             ]
         body = [
             "    " + _VECTOR.sub(lambda m: f"{self.spelled(m[1])}[i_]", formula.replace("#", "i_"))
             for formula in formulas
         ]
-        return [f"for i_ in range({self.model.n_states}):", *body]
+        if only is None:
+            return [f"for i_ in range({self.model.n_states}):", *body]
+        return [line for _, span in chosen for line in (f"for i_ in range({span.start}, {span.stop}):", *body)]
 
     def put(self, vector: str, state: str, value: str) -> list[str]:
         """Set all components that belong to one state."""
@@ -122,10 +125,14 @@ class Form:
 
     def rhs(self, out: str, time: str, at: str, column: int | None = None) -> str:
         """`out` = right-hand side, or a column of the noise, at a time and state."""
+        if column is None:
+            return self.evaluation("rhs", self.rhs_needs, out, time, at, self.draws)
+        return self.evaluation(f"noise_{column}", self.noise_needs(column), out, time, at)
+
+    def evaluation(self, name: str, needs: Needs, out: str, time: str, at: str, extra: Iterable[str] = ()) -> str:
+        """`out` = what a function made by `system` gives at a time and state."""
         self.note(f"{{{out}}}{{{at}}}")
-        name = "rhs" if column is None else f"noise_{column}"
-        needs = self.rhs_needs if column is None else self.noise_needs(column)
-        lags = [*needs.lag_names(self.names), *(self.draws if column is None else [])]
+        lags = [*needs.lag_names(self.names), *extra]
         if not self.scalar:
             return f"{name}({', '.join([time, self.spelled(at), 'p', *lags, self.spelled(out)])})"
         states = [self.component(at, q.name) for q in self.model.states]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dynlib.steppers.adams_bashforth import AB2, AB3
+from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5
 from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
+from dynlib.steppers.verner import VERNER7, VERNER9
 
 
 def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_factor: float = 0.2,
@@ -18,6 +20,7 @@ def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_
     )  # fmt: skip
 
 
+_VERNER = "Verner, Numer. Algorithms 53 (2010) 383–396"
 _HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
 
 register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
@@ -49,12 +52,34 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
     ("tsit5", TSIT5, "Tsitouras 5(4)", "Tsitouras, Comput. Math. Appl. 62 (2011) 770–775", control(), ("tsitouras5",)),
     ("dop853", DOP853, "Dormand–Prince 8(5,3) of Hairer", f"{_HNW}, II.5 and II.10, code DOP853",
      control(1.0, 0.0, min_factor=0.333, max_factor=6.0), ("dop8",)),
+    ("verner7", VERNER7, "Verner's most efficient 7(6)", f"{_VERNER}; the extension is of order 7", control(), ("vern7",)),
+    ("verner9", VERNER9, "Verner's most efficient 9(8)", f"{_VERNER}; the extension is of order 9", control(), ("vern9",)),
 ):  # fmt: skip
     register(
         StepperSpec(
             _name, ("ode",), "explicit_rk", _tableau.order, _tableau.stages, "dense", _tableau.dense_order,
             f"{_text} with step-size control", _ref, _tableau,
             adaptive=True, aliases=_aliases, options=_options, memory=ADAPTIVE_MEMORY,
+        )
+    )  # fmt: skip
+_GNI = "Hairer, Lubich & Wanner, Geometric Numerical Integration, 2nd ed. (2006)"
+for _name, _composition, _text, _ref, _aliases in (
+    ("verlet", VERLET, "Störmer–Verlet in velocity form", f"{_GNI}, I.1.4", ("leapfrog", "velocity_verlet")),
+    ("yoshida4", YOSHIDA4, "composition of Yoshida", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ("forest_ruth",)),
+    ("yoshida6", YOSHIDA6, "composition of Yoshida, solution A", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ()),
+    (
+        "kahan_li8",
+        KAHAN_LI8,
+        "composition s17odr8a of Kahan and Li",
+        "Kahan & Li, Math. Comput. 66 (1997) 1089–1099",
+        (),
+    ),
+):
+    register(
+        StepperSpec(
+            _name, ("ode",), "symplectic", _composition.order, _composition.stages, "dense", _composition.order,
+            f"{_text}, for separable Hamiltonian systems", _ref, _composition,
+            symplectic=True, aliases=_aliases, memory=(Memory("k1", "reals", vector=True), Memory("k1_valid", "counts")),
         )
     )  # fmt: skip
 for _scheme, _text, _ref in (

@@ -6,10 +6,12 @@ from dynlib.compile.advance.embedded import embedded
 from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
 from dynlib.compile.advance.parts import Advance
 from dynlib.compile.advance.stochastic import stochastic
+from dynlib.compile.advance.symplectic import symplectic
 from dynlib.compile.forms import Form
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
 from dynlib.steppers.adams_bashforth import AdamsBashforth
+from dynlib.steppers.composition import Composition
 from dynlib.steppers.explicit_rk import Tableau
 from dynlib.steppers.registry import StepperSpec
 from dynlib.steppers.stochastic import Stochastic
@@ -26,6 +28,8 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return explicit(model, tableau, form)
         case AdamsBashforth() as method:
             return adams_bashforth(model, method, form)
+        case Composition() as method:
+            return symplectic(model, stepper, method, form, used)
         case Stochastic() as scheme:
             return stochastic(model, stepper, scheme, form, used)
     if stepper.family != "iteration":
