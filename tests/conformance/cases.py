@@ -69,6 +69,8 @@ FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
 def _applies(kind: str, stepper: str, model_type: str) -> bool:
     method = get_stepper(stepper).method
     general = isinstance(method, Stochastic) and method.general
+    if get_stepper(stepper).symplectic and kind in ("lags", "both"):
+        return False
     only = {"tangent": model_type != "sde", "shared": model_type == "sde" and general}
     return model_type == "ode" if kind.startswith("located") else only.get(kind, True)
 
@@ -103,9 +105,12 @@ CHANCES = {
 
 
 @cache
-def model_of(model_type: str, kind: str, dtype: str = "float64") -> Model:
-    """A model with the states x and y, the parameters a, b and hits, and the aux variable r."""
-    has = KINDS[kind]
+def model_of(model_type: str, kind: str, dtype: str = "float64", separable: bool = False) -> Model:
+    """A model with the states x and y, the parameters a, b and hits, and the aux variable r.
+
+    A `separable` one is a Hamiltonian system, without what such a system cannot have.
+    """
+    has = KINDS[kind] - ({"lags", "random"} if separable else set())
     states: dict[str, Any] = {"x": 0.5, "y": 0.1}
     if model_type == "map":
         past = " + 0.1*lag_x(3)" if "lags" in has else ""
@@ -117,9 +122,12 @@ def model_of(model_type: str, kind: str, dtype: str = "float64") -> Model:
         jumps = " + 0.3*heaviside(t - 2*a) - 0.1*(t % 3 < b)" if "located" in has else ""
         equations = {"x": f"y{past}", "y": f"a*(1 - x*x)*y - x + b*cos(t){jumps}"}
         element = "x - u[i] + sin(u[(i + 1) % 4]) + 0.1*w"
+        if separable:
+            equations = {"x": "y", "y": f"a*(1 - x*x)*x + b*cos(t){jumps}"}
+            element = "y + 0.1*w*i"
     if "arrays" in has:
         states |= {"u[4]": "0.1*i for i in range(4)", "w": 0.0}
-        equations |= {"u[i]": element, "w": "0.1*sum(u[j]*j for j in range(4)) - 0.1*y"}
+        equations |= {"u[i]": element, "w": f"0.1*sum(u[j]*j for j in range(4)) - 0.1*{'x' if separable else 'y'}"}
     more: dict[str, Any] = {}
     if model_type == "sde":
         noise: dict[str, Any] = {"x": "0.1", "y": "0.2*y + 0.05*cos(t)"}
@@ -148,7 +156,7 @@ def full(stepper: str, kind: str, *, jit: bool = True, dtype: str = "float64") -
     """One kernel per case and process."""
     spec = get_stepper(stepper)
     other, _, kind = kind.rpartition("-")
-    model = model_of(other or spec.kinds[0], kind, dtype)
+    model = model_of(other or spec.kinds[0], kind, dtype, spec.symplectic)
     has = KINDS[kind]
     observers = [make(*arguments) for make, arguments in OBSERVERS if "observers" in has]
     observers += [make(model) for make in FOR_MODELS if "tangent" in has]

@@ -52,8 +52,8 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
     ("tsit5", TSIT5, "Tsitouras 5(4)", "Tsitouras, Comput. Math. Appl. 62 (2011) 770–775", control(), ("tsitouras5",)),
     ("dop853", DOP853, "Dormand–Prince 8(5,3) of Hairer", f"{_HNW}, II.5 and II.10, code DOP853",
      control(1.0, 0.0, min_factor=0.333, max_factor=6.0), ("dop8",)),
-    ("verner7", VERNER7, "Verner's most efficient 7(6)", f"{_VERNER}; the extension is of order 7", control(), ("vern7",)),
-    ("verner9", VERNER9, "Verner's most efficient 9(8)", f"{_VERNER}; the extension is of order 9", control(), ("vern9",)),
+    ("verner7", VERNER7, "Verner's most efficient 7(6)", f"{_VERNER}; extension of order 7", control(), ("vern7",)),
+    ("verner9", VERNER9, "Verner's most efficient 9(8)", f"{_VERNER}; extension of order 9", control(), ("vern9",)),
 ):  # fmt: skip
     register(
         StepperSpec(
@@ -63,10 +63,17 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
         )
     )  # fmt: skip
 _GNI = "Hairer, Lubich & Wanner, Geometric Numerical Integration, 2nd ed. (2006)"
-for _name, _composition, _text, _ref, _aliases in (
+_force = (Memory("k1", "reals", vector=True), Memory("k1_valid", "counts"))
+for _name, _composition, _text, _ref, _others in (
     ("verlet", VERLET, "Störmer–Verlet in velocity form", f"{_GNI}, I.1.4", ("leapfrog", "velocity_verlet")),
     ("yoshida4", YOSHIDA4, "composition of Yoshida", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ("forest_ruth",)),
-    ("yoshida6", YOSHIDA6, "composition of Yoshida, solution A", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ()),
+    (
+        "yoshida6",
+        YOSHIDA6,
+        "composition of Yoshida, solution A",
+        "Yoshida, Phys. Lett. A 150 (1990) 262–268",
+        ("y6a", "yoshida6a"),
+    ),
     (
         "kahan_li8",
         KAHAN_LI8,
@@ -79,7 +86,7 @@ for _name, _composition, _text, _ref, _aliases in (
         StepperSpec(
             _name, ("ode",), "symplectic", _composition.order, _composition.stages, "dense", _composition.order,
             f"{_text}, for separable Hamiltonian systems", _ref, _composition,
-            symplectic=True, aliases=_aliases, memory=(Memory("k1", "reals", vector=True), Memory("k1_valid", "counts")),
+            symplectic=True, aliases=_others, memory=_force,
         )
     )  # fmt: skip
 for _scheme, _text, _ref in (

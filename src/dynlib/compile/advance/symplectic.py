@@ -106,9 +106,10 @@ def halves(model: Model, stepper: str) -> tuple[frozenset[str], frozenset[str]]:
                     side[other] = 1 - side[name]
                     group.append(other)
                 elif side[other] == side[name]:
+                    what = f"{name!r} itself" if name == other else f"{other!r}, and both would be positions or momenta"
                     raise ConfigError(
-                        f"stepper {stepper!r} is for separable systems, dq = f(p) and dp = g(q); here the rate of "
-                        f"{name!r} and that of another state of its kind depend on each other or on {other!r}"
+                        f"stepper {stepper!r} is for separable systems, dq = f(p) and dp = g(q); "
+                        f"here the rate of {name!r} depends on {what}"
                     )
         plain = [name for name in group if all(isinstance(e.expr, Name | Item) and reads[name] for e in rates[name])]
         if plain and side[plain[0]] == 1:
