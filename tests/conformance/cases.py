@@ -66,9 +66,19 @@ OBSERVERS: tuple[tuple[Callable[..., Observer], tuple[Any, ...]], ...] = (
 FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
 
 
+CHOSEN = ("rk4", "ab3", "rk45", "verlet")
+"""Of the methods of one family, which differ in coefficients only, these are tested with every kind of model."""
+RICHEST = ("observed", "located")
+"""The kinds that the other ones are tested with."""
+
+
 def _applies(kind: str, stepper: str, model_type: str) -> bool:
     method = get_stepper(stepper).method
     general = isinstance(method, Stochastic) and method.general
+    family = (get_stepper(stepper).family, get_stepper(stepper).adaptive)
+    chosen = [name for name in CHOSEN if (get_stepper(name).family, get_stepper(name).adaptive) == family]
+    if chosen and stepper not in chosen and kind not in RICHEST:
+        return False
     if get_stepper(stepper).symplectic and kind in ("lags", "both"):
         return False
     only = {"tangent": model_type != "sde", "shared": model_type == "sde" and general}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
 
 from dynlib.compile.advance.parts import Advance
@@ -41,6 +42,7 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
     events = model.located
     if not events:
         return Located()
+    interpolation, advance.interpolate = outlined(advance.interpolate, form)
     used |= {"hunt", "hunt_begin", "hunt_again", "earliest", "larger"}
     acts = [k for k, e in enumerate(events) if e.ends_step]
     parts, both = float(max(4, order + 1)), [float(e.root[1]) for e in events]
@@ -143,8 +145,30 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
         if acts
         else [],
         pack=["counts[@logged] = logged", "counts[@struck] = struck", "counts[@close] = close", "times[@gap] = gap"],
-        functions=form.located(events, used),
+        functions=[*interpolation, *form.located(events, used)],
     )
+
+
+def outlined(lines: list[str], form: Form) -> tuple[list[str], list[str]]:
+    """The interpolation as a function of the module and its call: it is needed at many places, and compiled once."""
+    names = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Name)]
+    functions = {
+        node.func.id
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    read = {node.id for node in names} - stored - functions - {"np"}
+    given = sorted(read)
+    results = [form.component("out", q.name) for q in form.model.states] if form.scalar else []
+    head = f"def interpolate({', '.join(given)}):"
+    body = [f"    {line}" for line in lines]
+    if results:
+        body.append(f"    return {', '.join(results)}{',' if len(results) == 1 else ''}")
+    text = call("interpolate", *given)
+    if results:
+        text = f"{', '.join(results)}{',' if len(results) == 1 else ''} = {text}"
+    return [head, '    """The state inside a step."""', *body, "", ""], [text]
 
 
 def call(name: str, *arguments: str) -> str:

@@ -81,8 +81,8 @@ def halves(model: Model, stepper: str) -> tuple[frozenset[str], frozenset[str]]:
     In each coupled group the positions are the side with a state whose rate is a momentum itself, else that of the
     state declared first. Raises `ConfigError` for a system that is not so.
     """
-    if model.lag_depth or model.random:
-        raise ConfigError(f"stepper {stepper!r} is for systems without lags and random terms")
+    if model.rhs_uses_lags:
+        raise ConfigError(f"stepper {stepper!r} is for systems whose rates do not read past states")
     states = [q.name for q in model.states]
     reads: dict[str, set[str]] = {name: set() for name in states}
     timed: dict[str, bool] = dict.fromkeys(states, False)
