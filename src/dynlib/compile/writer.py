@@ -171,12 +171,13 @@ KERNEL_NAMES = frozenset(
         "jacobian",
         "singular",
         "time_slope",
+        "per_h",
         "__debug__",
         *(status.name for status in Status),
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin|newton)"
     r"_?\d*(?:_|$)"
 )
 

@@ -7,6 +7,7 @@ from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5
 from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
+from dynlib.steppers.rosenbrock import RODAS4, RODAS5P
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
 from dynlib.steppers.verner import VERNER7, VERNER9
 
@@ -22,6 +23,8 @@ def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_
 
 _VERNER = "Verner, Numer. Algorithms 53 (2010) 383–396"
 _HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
+_HW = "Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996)"
+_ROSENBROCK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 
 register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
 for _name, _tableau, _text, _ref, _aliases in (
@@ -87,6 +90,17 @@ for _name, _composition, _text, _ref, _others in (
             _name, ("ode",), "symplectic", _composition.order, _composition.stages, "dense", _composition.order,
             f"{_text}, for separable Hamiltonian systems", _ref, _composition,
             symplectic=True, aliases=_others, memory=_force,
+        )
+    )  # fmt: skip
+for _name, _method, _text, _ref, _options, _aliases in (
+    ("rodas5p", RODAS5P, "Rosenbrock method RODAS5P", "Steinebach, BIT Numer. Math. 63 (2023) 27", _ROSENBROCK, ()),
+    ("rodas4", RODAS4, "Rosenbrock method RODAS", f"{_HW}, IV.7 and IV.10, code RODAS", _ROSENBROCK, ("rodas",)),
+):
+    register(
+        StepperSpec(
+            _name, ("ode",), "rosenbrock", _method.order, _method.stages, "dense", _method.dense_order,
+            f"{_text}, stiffly accurate, with step-size control", _ref, _method,
+            adaptive=True, stiff=True, aliases=_aliases, options=_options, memory=ADAPTIVE_MEMORY,
         )
     )  # fmt: skip
 for _scheme, _text, _ref in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dynlib.compile.advance.embedded import embedded
 from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
 from dynlib.compile.advance.parts import Advance
+from dynlib.compile.advance.rosenbrock import rosenbrock
 from dynlib.compile.advance.stochastic import stochastic
 from dynlib.compile.advance.symplectic import symplectic
 from dynlib.compile.forms import Form
@@ -14,6 +15,7 @@ from dynlib.steppers.adams_bashforth import AdamsBashforth
 from dynlib.steppers.composition import Composition
 from dynlib.steppers.explicit_rk import Tableau
 from dynlib.steppers.registry import StepperSpec
+from dynlib.steppers.rosenbrock import Rosenbrock
 from dynlib.steppers.stochastic import Stochastic
 
 __all__ = ["Advance", "advance_of"]
@@ -30,6 +32,8 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return adams_bashforth(model, method, form)
         case Composition() as method:
             return symplectic(model, stepper, method, form, used)
+        case Rosenbrock() as method:
+            return rosenbrock(model, stepper, method, form, used)
         case Stochastic() as scheme:
             return stochastic(model, stepper, scheme, form, used)
     if stepper.family != "iteration":

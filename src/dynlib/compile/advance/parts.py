@@ -48,15 +48,20 @@ def fixed_time(form: Form) -> list[str]:
     return lines
 
 
-def combination(form: Form, weights: tuple[float, ...]) -> str:
-    """`Σ weights[j] k_j`, without zeros."""
-    terms = [(w, f"{{k{j}}}") for j, w in enumerate(weights, 1) if w != 0.0]
+def combination(form: Form, weights: tuple[float, ...], letter: str = "k") -> str:
+    """`Σ weights[j] k_j`, without zeros; also with another letter."""
+    terms = [(w, f"{{{letter}{j}}}") for j, w in enumerate(weights, 1) if w != 0.0]
     return " + ".join(v if w == 1.0 else f"{form.number(w)} * {v}" for w, v in terms)
 
 
 def stage_time(node: float) -> str:
     """The time of a stage."""
     return "t" if node == 0.0 else "t + dt" if node == 1.0 else f"t + {node!r} * dt"
+
+
+def indented(lines: list[str]) -> list[str]:
+    """The lines of a block."""
+    return ["    " + line for line in lines]
 
 
 def inside(model: Model, span: str) -> str:
