@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynlib.steppers.adams_bashforth import AB2, AB3
 from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6
+from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2
 from dynlib.steppers.dormand_prince_8 import DOP853
 from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, RK4, TSIT5
 from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
@@ -24,6 +25,7 @@ def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_
 _VERNER = "Verner, Numer. Algorithms 53 (2010) 383–396"
 _HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
 _HW = "Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996)"
+_DIRK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 _ROSENBROCK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 
 register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
@@ -101,6 +103,28 @@ for _name, _method, _text, _ref, _options, _aliases in (
             _name, ("ode",), "rosenbrock", _method.order, _method.stages, "dense", _method.dense_order,
             f"{_text}, stiffly accurate, with step-size control", _ref, _method,
             adaptive=True, stiff=True, aliases=_aliases, options=_options, memory=ADAPTIVE_MEMORY,
+        )
+    )  # fmt: skip
+register(
+    StepperSpec(
+        "sdirk2", ("ode",), "dirk", SDIRK2.order, SDIRK2.stages, "dense", SDIRK2.dense_order,
+        "diagonally implicit Runge–Kutta with two stages, L-stable", "Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021",
+        SDIRK2, stiff=True, options=(("newton_rtol", 1e-9), ("newton_atol", 1e-12)),
+    )
+)  # fmt: skip
+for _name, _diagonal, _text, _ref, _aliases in (
+    ("tr-bdf2a", TR_BDF2, "TR-BDF2",
+     "Bank et al., IEEE Trans. Electron Devices 32 (1985) 1992–2007; error estimate: Hosea & Shampine, "
+     "Appl. Numer. Math. 20 (1996) 21–37", ("tr_bdf2a", "trbdf2")),
+    ("kencarp4", KENCARP4, "ESDIRK 4(3) of ARK4(3)6L[2]SA",
+     "Kennedy & Carpenter, Appl. Numer. Math. 44 (2003) 139–181", ()),
+    ("esdirk54", ESDIRK54, "ESDIRK5(4)7L[2]SA2", "Kennedy & Carpenter, Appl. Numer. Math. 146 (2019) 221–244", ()),
+):
+    register(
+        StepperSpec(
+            _name, ("ode",), "dirk", _diagonal.order, _diagonal.stages, "dense" if _diagonal.dense else "hermite", 3,
+            f"{_text}, L-stable, with step-size control", _ref, _diagonal,
+            adaptive=True, stiff=True, aliases=_aliases, options=_DIRK, memory=ADAPTIVE_MEMORY,
         )
     )  # fmt: skip
 for _scheme, _text, _ref in (

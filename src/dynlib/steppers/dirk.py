@@ -14,7 +14,8 @@ class Diagonal:
     diagonal but such a first one are the same γ, so that one matrix I − h γ J serves all stages. The methods here are
     L-stable and stiffly accurate: `b` is the last row of `a`, new is the argument of the last f, k_s the slope there.
 
-    `error` holds b − b̂ with b̂ of order `error_order`, which may be higher than `order`.
+    `error` holds b − b̂ with b̂ of order `error_order`, which may be higher than `order`. If `filtered`, (I − h γ J)⁻¹ is
+    applied to the estimate, since b̂ is not stable for stiff problems.
 
     With `dense_order` > 0 the state within the step is base + h Σ_i b_i(θ) k_i with b_i(θ) = Σ_j dense[i][j] θ^(j+1);
     without, there is only the cubic Hermite interpolant of both ends and their slopes.
@@ -26,6 +27,7 @@ class Diagonal:
     b: tuple[float, ...]
     error: tuple[float, ...]
     error_order: int
+    filtered: bool = False
     dense: tuple[tuple[float, ...], ...] = ()
     dense_order: int = 0
 
@@ -42,8 +44,11 @@ SDIRK2 = Diagonal(
     (sqrt(1 / 2), 1 - sqrt(1 / 2)),
     error=(3 * sqrt(1 / 2) - 2, 2 - 3 * sqrt(1 / 2)),
     error_order=1,
+    dense=((sqrt(2), -sqrt(1 / 2)), (1 - sqrt(2), sqrt(1 / 2))),
+    dense_order=2,
 )
-"""Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021. b̂ = (2 − √2, √2 − 1) is of order 1 and A-stable."""
+"""Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021. b̂ = (2 − √2, √2 − 1) is of order 1 and A-stable; the dense output
+is the one of order 2 that its two stages allow."""
 TR_BDF2 = Diagonal(
     2,
     (0.0, 2 - sqrt(2), 1.0),
@@ -51,9 +56,10 @@ TR_BDF2 = Diagonal(
     (sqrt(1 / 8), sqrt(1 / 8), 1 - sqrt(1 / 2)),
     error=((sqrt(2) - 1) / 3, -1 / 3, (2 - sqrt(2)) / 3),
     error_order=3,
+    filtered=True,
 )
 """Bank et al., IEEE Trans. Electron Devices 32 (1985) 1992–2007, with the estimate of order 3 of Hosea & Shampine,
-Appl. Numer. Math. 20 (1996) 21–37; they apply (I − h γ J)⁻¹ to it, since b̂ is not stable for stiff problems."""
+Appl. Numer. Math. 20 (1996) 21–37, who filter it."""
 KENCARP4 = Diagonal(
     4,
     (0.0, 1 / 2, 83 / 250, 31 / 50, 17 / 20, 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynlib.compile.advance.dirk import dirk
 from dynlib.compile.advance.embedded import embedded
 from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
 from dynlib.compile.advance.parts import Advance
@@ -13,6 +14,7 @@ from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
 from dynlib.steppers.adams_bashforth import AdamsBashforth
 from dynlib.steppers.composition import Composition
+from dynlib.steppers.dirk import Diagonal
 from dynlib.steppers.explicit_rk import Tableau
 from dynlib.steppers.registry import StepperSpec
 from dynlib.steppers.rosenbrock import Rosenbrock
@@ -32,6 +34,8 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return adams_bashforth(model, method, form)
         case Composition() as method:
             return symplectic(model, stepper, method, form, used)
+        case Diagonal() as method:
+            return dirk(model, stepper, method, form, used)
         case Rosenbrock() as method:
             return rosenbrock(model, stepper, method, form, used)
         case Stochastic() as scheme:

@@ -69,12 +69,15 @@ def inside(model: Model, span: str) -> str:
     return f"theta = F((tau - t) / {span})" if model.narrow else f"theta = (tau - t) / {span}"
 
 
-def hermite(form: Form, start: str = "k1") -> dict[str, list[str]]:
-    """Cubic Hermite interpolation (HNW I, II.6, eq. 6.7); the slope at the far end is computed only when needed."""
+def hermite(form: Form, start: str = "k1", end: str = "") -> dict[str, list[str]]:
+    """Cubic Hermite interpolation (HNW I, II.6, eq. 6.7).
+
+    `end` names the slope at the far end; without it that is computed, when it is needed.
+    """
     one, two = form.number(1.0), form.number(2.0)
     return {
         "prepare_outputs": [
-            form.rhs("end", form.end_time, "new"),
+            *([] if end else [form.rhs("end", form.end_time, "new")]),
             "span = t_new - t",
             *form.each("{delta} = {new} - {base}"),
         ],
@@ -82,7 +85,7 @@ def hermite(form: Form, start: str = "k1") -> dict[str, list[str]]:
             inside(form.model, "span"),
             *form.each(
                 f"{{out}} = {{base}} + theta * {{delta}} + theta * (theta - {one}) * "
-                f"(({one} - {two} * theta) * {{delta}} + (theta - {one}) * h * {{{start}}} + theta * h * {{end}})",
+                f"(({one} - {two} * theta) * {{delta}} + (theta - {one}) * h * {{{start}}} + theta * h * {{{end or 'end'}}})",
             ),
         ],
     }
