@@ -113,11 +113,21 @@ register(
     )
 )  # fmt: skip
 for _name, _diagonal, _text, _ref, _aliases in (
-    ("tr-bdf2a", TR_BDF2, "TR-BDF2",
-     "Bank et al., IEEE Trans. Electron Devices 32 (1985) 1992–2007; error estimate: Hosea & Shampine, "
-     "Appl. Numer. Math. 20 (1996) 21–37", ("tr_bdf2a", "trbdf2")),
-    ("kencarp4", KENCARP4, "ESDIRK 4(3) of ARK4(3)6L[2]SA",
-     "Kennedy & Carpenter, Appl. Numer. Math. 44 (2003) 139–181", ()),
+    (
+        "tr-bdf2a",
+        TR_BDF2,
+        "TR-BDF2",
+        "Bank et al., IEEE Trans. Electron Devices 32 (1985) 1992–2007; error estimate: Hosea & Shampine, "
+        "Appl. Numer. Math. 20 (1996) 21–37",
+        ("tr_bdf2a", "trbdf2"),
+    ),
+    (
+        "kencarp4",
+        KENCARP4,
+        "ESDIRK 4(3) of ARK4(3)6L[2]SA",
+        "Kennedy & Carpenter, Appl. Numer. Math. 44 (2003) 139–181",
+        (),
+    ),
     ("esdirk54", ESDIRK54, "ESDIRK5(4)7L[2]SA2", "Kennedy & Carpenter, Appl. Numer. Math. 146 (2019) 221–244", ()),
 ):
     register(
