@@ -11,7 +11,21 @@ from hypothesis import strategies as st
 from dynlib import Model, map_model, ode_model
 from dynlib.errors import ExpressionError
 from dynlib.spec.derivative import FLAT, derivative, derived_jacobian, substituted
-from dynlib.spec.expressions import FUNCTIONS, Node, canonical, parse
+from dynlib.spec.expressions import (
+    FUNCTIONS,
+    Binary,
+    Call,
+    Compare,
+    Logic,
+    Node,
+    Num,
+    Reduce,
+    Unary,
+    canonical,
+    children,
+    parse,
+    rebuild,
+)
 from dynlib.spec.resolve import Terms, evaluate
 
 POINTS = {
@@ -19,20 +33,51 @@ POINTS = {
 }  # fmt: skip
 
 
+LARGE = 1e6
+"""Above it, too many digits of a difference quotient are lost."""
+
+
+def pieces(node: Node, at: dict[str, float]) -> list[float]:
+    """Which smooth piece every part takes, as numbers that change where it jumps or bends; refuses large values."""
+    found: list[float] = []
+    if isinstance(node, Reduce):
+        for k in range(int(evaluate(node.start, at, Terms())), int(evaluate(node.stop, at, Terms()))):
+            for part in [node.body] if node.cond is None else [node.cond, node.body]:
+                found += pieces(part, {**at, node.var: k})
+        return found
+    for part in children(node):
+        found += pieces(part, at)
+    if abs(evaluate(node, at, Terms())) > LARGE:
+        raise ArithmeticError("digits are lost")
+    values = [evaluate(part, at, Terms()) for part in children(node)]
+    match node:
+        case Compare() | Logic() | Unary(op="not") | Call(fn="floor" | "ceil" | "trunc" | "round" | "approx"):
+            found.append(evaluate(node, at, Terms()))
+        case Call(fn="min" | "max" | "clip"):
+            found += [evaluate(Compare(("<",), (Num(a), Num(b))), {}, Terms()) for a in values for b in values]
+        case Call(fn="abs" | "sign" | "heaviside" | "step" | "relu" | "copysign" | "hypot" | "atan2"):
+            found += [(value > 0) - (value < 0) for value in values]
+        case Binary(op="%" | "//", left=left, right=right):
+            found.append(evaluate(Binary("//", left, right), at, Terms()))
+    return found
+
+
 def slope(node: Node, name: str, at: dict[str, float]) -> float:
     """A difference quotient of order four; refuses points where it is not to be trusted."""
+    here = pieces(node, at)
 
     def value(x: float) -> float:
-        return evaluate(node, {**at, name: x}, Terms())
+        moved = {**at, name: x}
+        if pieces(node, moved) != here:
+            raise ArithmeticError("no smooth piece")
+        return evaluate(node, moved, Terms())
 
     def quotient(h: float) -> float:
         x = at[name]
         return (8 * (value(x + h) - value(x - h)) - value(x + 2 * h) + value(x - 2 * h)) / (12 * h)
 
-    fine, coarse = quotient(1e-4), quotient(2e-4)
-    x, middle = at[name], value(at[name])
-    bend = abs(value(x + 1e-4) - 2 * middle + value(x - 1e-4)) / 1e-4
-    if not max(abs(fine - coarse) * 1e5, bend) <= 0.1 * (1.0 + abs(fine)):
+    fine, *others = (quotient(h) for h in (1e-4, 2e-4, 2.7e-4))
+    if not max(abs(fine - other) for other in others) <= 1e-6 * (1.0 + abs(fine)):
         raise ArithmeticError("no smooth piece")
     return fine
 
@@ -137,8 +182,6 @@ def names(text: str) -> set[str]:
 
 
 def written_out(node: Node, model: Model) -> Node:
-    from dynlib.spec.expressions import Call, rebuild
-
     if isinstance(node, Call) and node.fn == "f":
         return substituted(model.functions[0].expr, {"z": node.args[0]})
     return substituted(rebuild(node, lambda part: written_out(part, model)), {"r": model.aux[0].expr})
