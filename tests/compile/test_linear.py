@@ -134,7 +134,7 @@ def solves(made: Bench, matrix: Vector, diagonal: float, b: Vector, tolerance: f
 
 
 def test_the_form_of_the_matrix_follows_from_the_model() -> None:
-    kinds = [type(any_matrix(*kind).linear._matrix) for kind in KINDS]
+    kinds = [type(any_matrix(*kind).linear.matrix) for kind in KINDS]
     assert kinds == [Unrolled, Unrolled, Unrolled, Unrolled, Full, Full, Band]
 
 

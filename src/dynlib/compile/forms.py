@@ -20,6 +20,11 @@ WIENER_SITES = 2
 _VECTOR = re.compile(r"\{(\w+)\}")
 
 
+def is_scalar(model: Model) -> bool:
+    """Whether code is written out by name, not for arrays."""
+    return model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
+
+
 @dataclass
 class Form:
     """How the vectors of one kernel are spelled.
@@ -221,9 +226,7 @@ class Form:
 
     def functions(self, used: set[str]) -> list[str]:
         """The model's functions, right-hand side and the sample writer, as text."""
-        lines: list[str] = []
-        for function in self.model.functions:
-            lines += self._function(function, used)
+        lines = self.own_functions(used)
         what = "Next state." if self.model.kind == "map" else "Right-hand side."
         lines += self.system("rhs", what, self.model.equations, [*self.rhs_needs.lag_names(self.names), *self.draws],
                               self.rhs_needs, used)  # fmt: skip
@@ -232,6 +235,13 @@ class Form:
             what = f"Noise, process {k}." if self.model.noise_shared else "Noise of each state."
             lines += self.system(f"noise_{k}", what, column, needs.lag_names(self.names), needs, used)
         return lines + self._write_sample(used)
+
+    def own_functions(self, used: set[str]) -> list[str]:
+        """The model's functions, as text."""
+        lines: list[str] = []
+        for function in self.model.functions:
+            lines += self._function(function, used)
+        return lines
 
     def log_needs(self, events: Iterable[Event]) -> Needs:
         """What the logs of some events read."""

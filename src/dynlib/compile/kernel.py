@@ -76,10 +76,11 @@ def build_kernel(
         )
     layout = layout_of(model, stepper, observers)
     source = kernel_source(model, stepper, layout, observers)
-    return Kernel(source, layout, _module(source, jit, math), jit, math)
+    return Kernel(source, layout, generated_module(source, jit, math), jit, math)
 
 
-def _module(source: str, jit: bool, math: str) -> ModuleType:
+def generated_module(source: str, jit: bool = False, math: str = "strict") -> ModuleType:
+    """The module with this source; what is to be compiled must have a function `kernel`."""
     with _LOADING:  # one module for each source, also if several threads ask at once
         return _loaded(source, jit, math)
 

@@ -28,61 +28,61 @@ class Linear:
     def __init__(self, form: Form, used: set[str]) -> None:
         self.form, self.used = form, used
         self.jacobian = jacobian_blocks(form.model)
-        self._needs = needs_of(form.model, self.jacobian.nodes())
+        self.needs = needs_of(form.model, self.jacobian.nodes())
         self._slopes = time_slopes(form.model)
-        self._slope_needs = needs_of(form.model, [e.expr for e in self._slopes])
-        self._matrix = matrix_of(form, self.jacobian.sparsity)
+        self.slope_needs = needs_of(form.model, [e.expr for e in self._slopes])
+        self.matrix = matrix_of(form, self.jacobian.sparsity)
         self.autonomous = not self._slopes
         """Whether the right-hand side does not depend on time: `time_slope` gives zeros."""
-        self.unpack = self._matrix.unpack
+        self.unpack = self.matrix.unpack
         """Lines before the loop: arrays that the others use."""
-        used |= self._matrix.functions
+        used |= self.matrix.functions
 
     def functions(self) -> list[str]:
         """The functions of the module that the lines call, as text."""
         lines = self._jacobian_function()
         if not self.autonomous:
-            needs = self._slope_needs
+            needs = self.slope_needs
             lags = needs.lag_names(self.form.names)
             lines += self.form.system("time_slope", "Slope in time.", self._slopes, lags, needs, self.used)
         return lines
 
     def evaluate(self, time: str, at: str) -> list[str]:
         """`J` ← its value at a time and state."""
-        given = self._given(self._needs, time, at)
-        if not isinstance(self._matrix, Unrolled):
+        given = self._given(self.needs, time, at)
+        if not isinstance(self.matrix, Unrolled):
             return [f"jacobian({', '.join([*given, 'lin_jac'])})"]
-        results = [f"lin_j{r}_{c}" for r, c in self._matrix.pattern]
+        results = [f"lin_j{r}_{c}" for r, c in self.matrix.pattern]
         return [f"{_listed(results)} = jacobian({', '.join(given)})"] if results else []
 
     def factor(self, diagonal: str) -> list[str]:
         """Factors of `diagonal·I − J`; `singular` ← 1 if there are none, else 0."""
         value = f"F({diagonal})" if self.form.model.narrow else diagonal
-        return [f"lin_d = {value}", *self._matrix.factor("lin_d")]
+        return [f"lin_d = {value}", *self.matrix.factor("lin_d")]
 
     def solve(self, vector: str) -> list[str]:
         """`vector` ← `(diagonal·I − J)⁻¹ vector`, in place."""
         form = self.form
         form.note(f"{{{vector}}}")
-        if isinstance(self._matrix, Unrolled):
-            return self._matrix.solve(vector)
+        if isinstance(self.matrix, Unrolled):
+            return self.matrix.solve(vector)
         if not form.scalar:
-            return self._matrix.solve(form.spelled(vector))
+            return self.matrix.solve(form.spelled(vector))
         return [
-            *form.each(f"lin_x[#] = {{{vector}}}"), *self._matrix.solve("lin_x"), *form.each(f"{{{vector}}} = lin_x[#]")
+            *form.each(f"lin_x[#] = {{{vector}}}"), *self.matrix.solve("lin_x"), *form.each(f"{{{vector}}} = lin_x[#]")
         ]  # fmt: skip
 
     def product(self, out: str, vector: str) -> list[str]:
         """`out` ← `J·vector`; these are two vectors."""
         form = self.form
         form.note(f"{{{out}}}{{{vector}}}")
-        if isinstance(self._matrix, Unrolled):
-            return self._matrix.product(out, vector)
+        if isinstance(self.matrix, Unrolled):
+            return self.matrix.product(out, vector)
         if not form.scalar:
-            return self._matrix.product(form.spelled(out), form.spelled(vector))
+            return self.matrix.product(form.spelled(out), form.spelled(vector))
         return [
             *form.each(f"lin_x[#] = {{{vector}}}"),
-            *self._matrix.product("lin_b", "lin_x"),
+            *self.matrix.product("lin_b", "lin_x"),
             *form.each(f"{{{out}}} = lin_b[#]"),
         ]
 
@@ -92,7 +92,7 @@ class Linear:
         if self.autonomous:
             return form.each(f"{{{out}}} = {form.number(0.0)}")
         form.note(f"{{{out}}}")
-        given = self._given(self._slope_needs, time, at)
+        given = self._given(self.slope_needs, time, at)
         if not form.scalar:
             return [f"time_slope({', '.join([*given, form.spelled(out)])})"]
         return [f"{_listed([form.component(out, q.name) for q in form.model.states])} = time_slope({', '.join(given)})"]
@@ -109,7 +109,7 @@ class Linear:
 
     def _jacobian_function(self) -> list[str]:
         """`jacobian(…)`: gives back the elements that can differ from 0, or fills the array it is given."""
-        form, needs, matrix = self.form, self._needs, self._matrix
+        form, needs, matrix = self.form, self.needs, self.matrix
         body: list[str] = []
         writer = form.writer(body, "    ")
         writer.sums = {}

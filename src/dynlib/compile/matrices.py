@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dynlib.compile.forms import Form
 from dynlib.errors import ModelError, Where
 from dynlib.spec.jacobian import Sparsity
@@ -56,6 +59,15 @@ class Matrix(ABC):
     def unpack(self) -> list[str]:
         """Lines that make the arrays."""
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array `lin_jac`."""
+
+    @abstractmethod
+    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Of such an array, the elements that may differ from 0, in the order of `sparsity`."""
+
     @abstractmethod
     def spot(self, row: str, col: str) -> str:
         """The index of an element in `jac`."""
@@ -72,11 +84,11 @@ class Matrix(ABC):
     def product(self, out: str, x: str) -> list[str]:
         """Lines for `out` ← `J·x`."""
 
-    def arrays(self, **shapes: str) -> list[str]:
+    def arrays(self, **shapes: tuple[int, ...]) -> list[str]:
         """Lines that make arrays of zeros; scalar forms need two for vectors, too."""
         kind = "np.float32" if self.form.model.narrow else "np.float64"
         if self.form.scalar:
-            shapes |= {"x": str(self.n), "b": str(self.n)}
+            shapes |= {"x": (self.n,), "b": (self.n,)}
         return [f"lin_{name} = np.zeros({shape}, {kind})" for name, shape in shapes.items()]
 
 
@@ -88,9 +100,15 @@ class Full(Matrix):
         return frozenset({"full_factor", "full_solve", "full_product"})
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n, self.n
+
+    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
+        return jac[self.sparsity.rows, self.sparsity.cols]
+
+    @property
     def unpack(self) -> list[str]:
-        shape = f"({self.n}, {self.n})"
-        return [*self.arrays(jac=shape, lu=shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
+        return [*self.arrays(jac=self.shape, lu=self.shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
 
     def spot(self, row: str, col: str) -> str:
         return f"{row}, {col}"
@@ -118,9 +136,17 @@ class Band(Matrix):
         return frozenset({"band_factor", "band_solve", "band_product"})
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n, self.width(self.sparsity)
+
+    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
+        sparsity = self.sparsity
+        found: NDArray[np.floating] = jac[sparsity.rows, sparsity.cols - sparsity.rows + sparsity.lower]
+        return found
+
+    @property
     def unpack(self) -> list[str]:
-        shape = f"({self.n}, {self.width(self.sparsity)})"
-        return [*self.arrays(jac=shape, lu=shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
+        return [*self.arrays(jac=self.shape, lu=self.shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
 
     def spot(self, row: str, col: str) -> str:
         if row.isdigit() and col.isdigit():
@@ -147,6 +173,13 @@ class Unrolled(Matrix):
     @property
     def functions(self) -> frozenset[str]:
         return frozenset()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.pattern),)
+
+    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
+        return jac
 
     @property
     def unpack(self) -> list[str]:

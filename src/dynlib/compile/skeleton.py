@@ -7,7 +7,7 @@ import re
 from dynlib.compile import roots
 from dynlib.compile.advance import Advance, advance_of
 from dynlib.compile.elementary import NAMES
-from dynlib.compile.forms import SCALAR_LIMIT, Form
+from dynlib.compile.forms import Form, is_scalar
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
 from dynlib.compile.located import due, located_of, walls_of
 from dynlib.compile.writer import code_names, lag_name
@@ -110,7 +110,7 @@ _SLOT = re.compile(r"^( *)\{(\w+)\}\n", re.MULTILINE)
 
 def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers: tuple[BoundObserver, ...] = ()) -> str:
     """The text of the generated module: deterministic, readable, and all that a run executes."""
-    scalar = model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
+    scalar = is_scalar(model)
     names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
     kept = {"base": "base", "out": "y", "params": "params", **{m.name: m.name for m in stepper.memory if m.vector}}
     barriers = barriers_of(model)
@@ -119,24 +119,29 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
     functions = form.functions(used)
     body, more = _loop(model, stepper, layout, form, used, observers, barriers)
     statuses = [f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", body)]
-    imports = [f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}", "import numpy as np"]
+    return module_source(model, f"with stepper {stepper.name}", used, [*functions, *more], statuses) + body
+
+
+def module_source(model: Model, what: str, used: set[str], functions: list[str], statuses: list[str]) -> str:
+    """The text of a generated module: imports, statuses and functions."""
+    imports = [f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}"] if used & NAMES else []
     if used & roots.NAMES:
         imports.insert(0, f"from dynlib.compile.roots import {', '.join(sorted(used & roots.NAMES))}")
     lines = [
         f'"""{model.kind} {", ".join(q.name for q in model.states[:8])}{", …" if len(model.states) > 8 else ""}'
-        f' with stepper {stepper.name}; written by dynlib."""',
+        f' {what}; written by dynlib."""',
         "from math import inf",
         "",
-        *(reversed(imports)),
+        "import numpy as np",
+        *reversed(imports),
         "",
         *(["F = np.float32"] if model.narrow else []),
         *statuses,
         "",
         "",
         *functions,
-        *more,
     ]
-    return "\n".join(lines) + "\n" + body
+    return "\n".join(lines) + "\n"
 
 
 def _loop(

@@ -6,16 +6,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from dynlib.compile.derivatives import Derivatives, Point, check_jacobian
 from dynlib.compile.kernel import Kernel, build_kernel
-from dynlib.errors import ConfigError, suggest
+from dynlib.errors import ConfigError, UnknownNameError, suggest
 from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
-from dynlib.runtime.state import SessionPins, SessionState, initial_state
+from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
+from dynlib.session.values import Given, is_number, merged
 from dynlib.spec.document import TOLERANCES, with_tolerances
+from dynlib.spec.jacobian import Sparsity
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -25,6 +29,8 @@ from dynlib.version import NUMERICS_REVISION, VERSION
 DEFAULT_STEPPER = {"ode": "rk45", "map": "map", "sde": "euler_maruyama"}
 DEFAULT_FIXED_DT = 0.01
 DEFAULT_BUFFERS = Buffers()
+MAX_DENSE = 2000
+"""Most states whose Jacobian is given as a full matrix: 32 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,82 @@ class FullModel:
             select[where[name]] = k
         return drive(self.kernel, state, task, select, recording, buffers, progress, trace, keeper), recording
 
+    # -- derivatives -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _derivatives(self) -> Derivatives:
+        return Derivatives(self.model, self.kernel.layout)
+
+    @property
+    def sparsity(self) -> Sparsity:
+        """The elements of the Jacobian that may differ from 0: `rows` and `cols`, and the bandwidths `lower`, `upper`.
+
+        Raises `ModelError` where there is no Jacobian.
+        """
+        return self._derivatives.sparsity
+
+    def jacobian(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
+        """The derivatives of the right-hand side (of a map, of the next state) with respect to the state, shape (n, n).
+
+        It is the model's own Jacobian where it has one, else it follows from the equations; where these jump or have a
+        kink, it is that of the piece which they take. `t`, `y` and `params` are the model's own where they are not
+        given, or in part by name; `lag_x(k)` is the state itself. Raises `ModelError` where there is no Jacobian, and
+        `ConfigError` for impossible values and for more than 2000 states.
+        """
+        return self.jacobian_at(self._state_of(t, y, params))
+
+    def jacobian_at(self, state: SessionState) -> Array:
+        """The same, at a state of this model."""
+        n = self.model.n_states
+        if n > MAX_DENSE:
+            raise ConfigError(
+                f"a Jacobian of {n} states is not given as a full matrix (at most {MAX_DENSE}); take its elements from "
+                "jacobian_elements(), and their rows and columns from sparsity"
+            )
+        full = np.zeros((n, n), self.model.dtype)
+        full[self.sparsity.rows, self.sparsity.cols] = self._derivatives.elements(self._point(state))
+        return full
+
+    def jacobian_elements(
+        self, *, t: float | None = None, y: Given | None = None, params: Given | None = None
+    ) -> Array:
+        """The elements of the Jacobian at `sparsity.rows` and `sparsity.cols`; else like `jacobian`, for any size."""
+        return self._derivatives.elements(self._point(self._state_of(t, y, params)))
+
+    def time_derivative(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
+        """The derivative of the right-hand side with respect to `t`, shape (n,); else like `jacobian`."""
+        return self._derivatives.time_slope(self._point(self._state_of(t, y, params)))
+
+    def parameter_derivative(
+        self, name: str, *, t: float | None = None, y: Given | None = None, params: Given | None = None
+    ) -> Array:
+        """The derivative of the right-hand side with respect to a scalar parameter, shape (n,); else like `jacobian`.
+
+        Raises `UnknownNameError` if there is no such parameter.
+        """
+        scalars = [q.name for q in self.model.params if q.size is None]
+        if name not in scalars:
+            raise UnknownNameError("scalar parameter", name, scalars)
+        return self._derivatives.parameter_slope(name, self._point(self._state_of(t, y, params)))
+
+    def _state_of(self, t: float | None, y: Given | None, params: Given | None) -> SessionState:
+        state = self.initial_state()
+        if t is not None and not (is_number(t) and isfinite(t)):
+            raise ConfigError(f"t must be a finite number, not {t!r}")
+        return state.restarted(
+            t=t,
+            y=None if y is None else merged(self.model.states, state["y"], y, "state"),
+            params=None if params is None else merged(self.model.params, state["params"], params, "parameter"),
+            new_past=True,
+        )
+
+    def _point(self, state: SessionState) -> Point:
+        lags: dict[tuple[str, int], np.floating] = {}
+        for name, depth in self.model.lag_depth.items():
+            ring = state[f"lag_{name}"]
+            lags |= {(name, k): ring[(state.step - k) % ring.size] for k in range(1, depth + 1)}
+        return Point(state.t, state["y"], state["params"], lags)
+
     def __repr__(self) -> str:
         mode = "compiled" if self.kernel.jit else "interpreted"
         return f"<FullModel {self.model.name!r}: {self.stepper.name}, {self.model.dtype}, {mode}>"
@@ -114,7 +196,8 @@ def build(
     `stepper` defaults to the model's own, else to rk45 (ODEs) or map (maps). `dt` is the step size of a fixed-step
     method and the first step of an adaptive one (which otherwise chooses it). `options` are those of the stepper
     (`rtol`, `atol`, …); `rtol` and `atol` may also be given for states by name, `atol={"x": 1e-9}`.
-    `math="contract"` allows fused multiply-add. `observers` follow every run. Raises `ModelError` and `ConfigError`.
+    `math="contract"` allows fused multiply-add. `observers` follow every run. A Jacobian that the model states is
+    compared with its equations. Raises `ModelError` and `ConfigError`.
     """
     loaded = load_model(model, mods)
     of_states = {name: table for name, table in options.items() if isinstance(table, Mapping) and name in TOLERANCES}
@@ -125,6 +208,7 @@ def build(
     config = spec.configure(**{**_model_options(loaded, spec), **numbers})
     bound = bind(observers, loaded)
     kernel = build_kernel(loaded, spec, jit=jit, math=math, observers=bound)
+    check_jacobian(loaded, kernel.layout)
     return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)
 
 

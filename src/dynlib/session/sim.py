@@ -193,6 +193,13 @@ class Sim:
         """The current parameters by name."""
         return by_name(self._state_full.model.params, self.param_vector())
 
+    def jacobian(self) -> Array:
+        """The derivatives of the right-hand side with respect to the state, here and now, shape (n, n).
+
+        See `FullModel.jacobian`, which gives them for any other time, state and parameters.
+        """
+        return self._state_full.jacobian_at(self._state)
+
     def config(self) -> dict[str, Any]:
         """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
         full = self._full

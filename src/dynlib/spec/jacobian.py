@@ -5,7 +5,7 @@ A loop equation gives one block for all its rows, so that the size of what is de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -228,11 +228,15 @@ def jacobian_blocks(model: Model) -> Jacobian:
     Raises `ModelError` for derivatives that grow too large and for derivatives that hold random numbers.
     """
     found = stated_blocks(model) if model.jacobian else derived_blocks(model)
-    if any(is_random(part) for part in walk_through(model, *found.nodes())):
+    _check_random(model, found.nodes())
+    return found
+
+
+def _check_random(model: Model, nodes: Iterable[Node]) -> None:
+    if any(is_random(part) for part in walk_through(model, *nodes)):
         raise ModelError(
             "the Jacobian holds random numbers, which are not drawn a second time", Where(model.name, "equations")
         )
-    return found
 
 
 def stated_blocks(model: Model) -> Jacobian:
@@ -268,8 +272,11 @@ def parameter_slopes(model: Model, name: str) -> tuple[Equation, ...]:
 
 def _slopes(model: Model, name: str) -> tuple[Equation, ...]:
     rules = Rules(model)
-    found = (Equation(e.target, e.index, e.loop, rules.whole(e.expr, Name(name))) for e in model.equations)
-    return tuple(e for e in found if e.expr != ZERO)
+    reading = [e for e in model.equations if Name(name) in walk_through(model, e.expr)]
+    found = (Equation(e.target, e.index, e.loop, rules.whole(e.expr, Name(name))) for e in reading)
+    slopes = tuple(e for e in found if e.expr != ZERO)
+    _check_random(model, (e.expr for e in slopes))
+    return slopes
 
 
 class _Blocks:

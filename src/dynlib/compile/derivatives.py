@@ -1,0 +1,182 @@
+"""Derivatives of a model as numbers, by the functions of generated code that kernels use, interpreted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynlib.compile.forms import Form, is_scalar
+from dynlib.compile.kernel import generated_module
+from dynlib.compile.layout import Layout
+from dynlib.compile.linear import Linear
+from dynlib.compile.skeleton import module_source
+from dynlib.compile.writer import Needs, code_names, needs_of
+from dynlib.errors import ModelError, Where
+from dynlib.spec.jacobian import Sparsity, parameter_slopes
+from dynlib.spec.model import Equation, Model, Quantity
+
+Reals = NDArray[np.floating]
+TRIALS = 6
+"""Points at which a stated Jacobian is compared with the derived one."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where derivatives are taken: a time, all states and parameters in a row, and states some steps ago."""
+
+    t: float
+    y: Reals
+    params: Reals
+    lags: dict[tuple[str, int], np.floating]
+
+
+class Derivatives:
+    """The derivatives of the right-hand side of a model (of a map, of the next state).
+
+    Raises `ModelError` where they cannot be had.
+    """
+
+    def __init__(self, model: Model, layout: Layout) -> None:
+        self.model, self.layout = model, layout
+        self._slopes: dict[str, tuple[ModuleType, Needs] | None] = {}
+
+    def _form(self) -> Form:
+        model = self.model
+        return Form(model, code_names(model, is_scalar(model)), self.layout, is_scalar(model), {})
+
+    @cached_property
+    def _linear(self) -> tuple[Linear, ModuleType]:
+        used: set[str] = set()
+        form = self._form()
+        linear = Linear(form, used)
+        return linear, self._module("Jacobian", used, [*form.own_functions(used), *linear.functions()])
+
+    def _module(self, what: str, used: set[str], functions: list[str]) -> ModuleType:
+        return generated_module(module_source(self.model, f"and its {what}", used, functions, []))
+
+    @property
+    def sparsity(self) -> Sparsity:
+        """The elements of the Jacobian that may differ from 0."""
+        return self._linear[0].jacobian.sparsity
+
+    def elements(self, at: Point) -> Reals:
+        """Those elements, in the same order."""
+        linear, module = self._linear
+        matrix = linear.matrix
+        jac = np.zeros(matrix.shape, self.model.dtype)
+        given = self._given(linear.needs, at)
+        with np.errstate(all="ignore"):
+            if not matrix.unrolled:
+                module.jacobian(*given, jac)
+            elif jac.size:
+                jac[:] = module.jacobian(*given)
+        return matrix.elements(jac)
+
+    def time_slope(self, at: Point) -> Reals:
+        """The derivative with respect to time, shape (n,)."""
+        linear, module = self._linear
+        return np.zeros(self.model.n_states, self.model.dtype) if linear.autonomous else (
+            self._slope(module, "time_slope", linear.slope_needs, at)
+        )  # fmt: skip
+
+    def parameter_slope(self, name: str, at: Point) -> Reals:
+        """The derivative with respect to a scalar parameter, shape (n,). Raises `ModelError`."""
+        if name not in self._slopes:
+            equations = parameter_slopes(self.model, name)
+            self._slopes[name] = self._parameter_module(name, equations) if equations else None
+        found = self._slopes[name]
+        if found is None:
+            return np.zeros(self.model.n_states, self.model.dtype)
+        return self._slope(found[0], "parameter_slope", found[1], at)
+
+    def _parameter_module(self, name: str, equations: tuple[Equation, ...]) -> tuple[ModuleType, Needs]:
+        form, used = self._form(), set[str]()
+        needs = needs_of(self.model, [e.expr for e in equations])
+        what = f"Slope in the parameter {name}."
+        text = form.system("parameter_slope", what, equations, needs.lag_names(form.names), needs, used)
+        return self._module(f"slope in {name}", used, [*form.own_functions(used), *text]), needs
+
+    def _slope(self, module: ModuleType, name: str, needs: Needs, at: Point) -> Reals:
+        out = np.zeros(self.model.n_states, self.model.dtype)
+        given = self._given(needs, at)
+        with np.errstate(all="ignore"):
+            if is_scalar(self.model):
+                out[:] = vars(module)[name](*given)
+            else:
+                vars(module)[name](*given, out)
+        return out
+
+    def _given(self, needs: Needs, at: Point) -> list[object]:
+        """What the functions are called with."""
+        lags = [at.lags[lag] for lag in needs.lags]
+        if not is_scalar(self.model):
+            return [np.float64(at.t), at.y, at.params, *lags]
+        places = {q.name: k for k, q in enumerate(self.model.params)}
+        return [np.float64(at.t), *at.y, *(at.params[places[name]] for name in needs.params), *lags]
+
+
+def check_jacobian(model: Model, layout: Layout) -> None:
+    """Compare the Jacobian that a model states with the derived one, at points near its initial state and parameters.
+
+    A point where not all of both is finite is left out, and so is a model for which none can be derived. Raises
+    `ModelError` where they differ by more than rounding.
+    """
+    if not model.jacobian:
+        return
+    wide = replace(model, dtype="float64")
+    stated, derived = Derivatives(wide, layout), Derivatives(replace(wide, jacobian=()), layout)
+    try:
+        places = [d.sparsity.keys for d in (stated, derived)]
+    except ModelError:
+        return  # there is nothing to compare with
+    n = model.n_states
+    rng = np.random.default_rng(1)
+    for k in range(TRIALS):
+        at = _near(model, rng, signed=k % 2 == 1)
+        full = np.zeros((2, n * n))
+        for one, keys, d in zip(full, places, (stated, derived), strict=True):
+            one[keys] = d.elements(at)
+        if not np.all(np.isfinite(full)):
+            continue
+        mine, theirs = full.reshape(2, n, n)
+        size = np.maximum(abs(mine), abs(theirs))
+        wrong = np.argwhere(abs(mine - theirs) > 1e-6 * size + 1e-9 * size.max(axis=1, keepdims=True))
+        if len(wrong):
+            row, col = wrong[0]
+            names = [e for q in model.states for e in q.element_names]
+            raise ModelError(
+                f"row {row + 1}, column {col + 1}: the derivative of {_slope_of(model)} of {names[row]!r} with respect "
+                f"to {names[col]!r} is {theirs[row, col]:.10g}, not {mine[row, col]:.10g}, at {_spelled(model, at)}. "
+                "Correct the expression, or leave the table out: it is derived then",
+                Where(model.source or model.name, "equations.jacobian"),
+            )
+
+
+def _near(model: Model, rng: np.random.Generator, signed: bool) -> Point:
+    """A point near the model's own; what is 0 there moves up, or to both sides."""
+
+    def moved(quantities: tuple[Quantity, ...]) -> Reals:
+        values = np.array([v for q in quantities for v in q.values])
+        steps = rng.random(len(values))
+        return np.where(values == 0.0, 0.2 * steps - 0.1 * signed, values * (0.9 + 0.2 * steps))
+
+    t, y, params = model.sim.t0 + float(rng.random()), moved(model.states), moved(model.params)
+    lags: dict[tuple[str, int], np.floating] = {}
+    for name, depth in model.lag_depth.items():
+        past = y[model.scalar_places[name][1]]
+        lags |= {(name, k): np.float64(past * (0.95 + 0.1 * rng.random())) for k in range(1, depth + 1)}
+    return Point(t, y, params, lags)
+
+
+def _slope_of(model: Model) -> str:
+    return "the next state" if model.kind == "map" else "the right-hand side"
+
+
+def _spelled(model: Model, at: Point) -> str:
+    names = [e for group in (model.states, model.params) for q in group for e in q.element_names]
+    pairs = [f"{name} = {value:.6g}" for name, value in zip(names, (*at.y, *at.params), strict=True)]
+    return ", ".join([f"t = {at.t:.6g}", *pairs[:12], *(["…"] if len(pairs) > 12 else [])])
