@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dynlib.spec.expressions import Binary, Bool, Call, Choice, Compare, Logic, Name, Node, Num, Unary
+from dynlib.spec.expressions import Binary, Bool, Call, Choice, Compare, Item, Logic, Name, Node, Num, Reduce, Unary
 from dynlib.spec.locations import load_model
 from dynlib.spec.model import Equation, Event, Model
 
@@ -26,6 +26,7 @@ _REAL: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "cos": (math.cos, lambda x: -math.sin(x)),
     "tanh": (math.tanh, lambda x: 1.0 - math.tanh(x) ** 2),
     "cosh": (math.cosh, math.sinh),
+    "sqrt": (math.sqrt, lambda x: 0.5 / math.sqrt(x)),
     "abs": (abs, lambda x: math.copysign(1.0, x)),
 }
 _ORDER: dict[str, Callable[[float, float], bool]] = {
@@ -51,19 +52,19 @@ class Field:
 
     def __init__(self, model: str | Model, **params: float) -> None:
         self.model = load_model(f"builtin://{model}") if isinstance(model, str) else model
-        self.params = {q.name: q.values[0] for q in self.model.params}
+        self.params = {name: v for q in self.model.params for name, v in zip(q.element_names, q.values, strict=True)}
         unknown = params.keys() - self.params.keys()
         if unknown:
             raise KeyError(f"no parameters {sorted(unknown)} in {self.model.name}")
         self.params.update(params)
-        self.states = [q.name for q in self.model.states]
+        self.states = [name for q in self.model.states for name in q.element_names]
         self._aux = {a.name: a.expr for a in self.model.aux}
         self._functions = {f.name: f for f in self.model.functions}
 
     @property
     def initial(self) -> Vector:
         """The initial values of the model."""
-        return np.array([q.values[0] for q in self.model.states])
+        return np.array([v for q in self.model.states for v in q.values])
 
     def __call__(self, t: float, y: Sequence[float] | Vector) -> Vector:
         """The derivative, or the next state of a map."""
@@ -127,8 +128,16 @@ class Field:
 
     def _system(self, equations: tuple[Equation, ...], t: float, y: Sequence[Number]) -> list[Number]:
         names = self._names(t, y)
-        by_state = {e.target: e.expr for e in equations}
-        return [self.value(by_state[s], names) for s in self.states]
+        found: dict[str, Number] = {}
+        for e in equations:
+            for i in e.loop.indices if e.loop else (0,):
+                inside = {**names, e.loop.var: float(i)} if e.loop else names
+                name = e.target if e.index is None else self._element(e.target, e.index, inside)
+                found[name] = self.value(e.expr, inside)
+        return [found[s] for s in self.states]
+
+    def _element(self, name: str, index: Node, names: Mapping[str, Number]) -> str:
+        return f"{name}[{int(real(self.value(index, names)))}]"
 
     def value(self, node: Node, names: Mapping[str, Number]) -> Number:
         """The value of an expression; aux variables and functions of the model are entered."""
@@ -139,6 +148,12 @@ class Field:
                 return float(flag)
             case Name(id=name):
                 return names[name] if name in names else self.value(self._aux[name], names)
+            case Item(id=name, index=index):
+                return names[self._element(name, index, names)]
+            case Reduce(kind="sum", body=body, var=var, start=start, stop=stop, step=step, cond=cond):
+                bounds = (int(real(self.value(part, names))) for part in (start, stop, step))
+                inside = [{**names, var: float(i)} for i in range(*bounds)]
+                return sum(self.value(body, n) for n in inside if cond is None or real(self.value(cond, n)))
             case Unary(op="-", operand=operand):
                 return -self.value(operand, names)
             case Unary(operand=operand):

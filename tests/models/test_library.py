@@ -11,14 +11,17 @@ import pytest
 from models.rhs import Field, Vector
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
+from scipy.special import ellipk
+from validation.problems import PROBLEMS
 
 from dynlib.spec.locations import builtin_models, load_model
 from dynlib.spec.model import Model
 
 MAPS = ("henon", "henon_lagged", "ikeda", "logistic", "lozi", "sine", "standard")
 ODES = (
-    "duffing", "exponential_decay", "exponential_if", "fitzhugh_nagumo", "hodgkin_huxley", "izhikevich", "leaky_if",
-    "lorenz", "morris_lecar", "quadratic_if", "rossler", "van_der_pol",
+    "arenstorf", "brusselator", "duffing", "exponential_decay", "exponential_if", "fitzhugh_nagumo", "henon_heiles",
+    "hires", "hodgkin_huxley", "izhikevich", "kepler", "leaky_if", "lorenz", "morris_lecar", "oregonator",
+    "outer_solar_system", "pendulum", "pleiades", "quadratic_if", "robertson", "rossler", "van_der_pol",
 )  # fmt: skip
 LOCATIONS = [*(f"builtin://map/{name}" for name in MAPS), *(f"builtin://ode/{name}" for name in ODES)]
 POINTS = [(0.3, -0.2), (-0.7, 0.15), (1.1, 0.4), (-1.3, -0.6)]
@@ -66,7 +69,7 @@ def period_of_firing(field: Field) -> float:
 
 def test_the_library_holds_exactly_these_models() -> None:
     assert builtin_models() == sorted(LOCATIONS)
-    assert len(LOCATIONS) == 7 + 12
+    assert len(LOCATIONS) == 7 + 22
 
 
 @pytest.mark.parametrize("location", LOCATIONS)
@@ -510,3 +513,97 @@ def test_exponential_decay(k: float) -> None:
     field = Field("ode/exponential_decay", k=k)
     assert flow(field, np.array([1.0]), math.log(2.0) / k)[0] == pytest.approx(0.5, abs=1e-11)
     assert flow(field, field.initial, 2.0)[0] == pytest.approx(math.exp(-2.0 * k), abs=1e-11)
+
+
+# -- problems of celestial mechanics and chemistry ------------------------------------------------------------------
+
+
+def test_arenstorf_orbit_closes() -> None:
+    """E. Hairer, S. P. Nørsett & G. Wanner (1993), II.0: it does after 17.0652165601579625588917206249."""
+    field = Field("ode/arenstorf")
+    end = flow(field, field.initial, 17.0652165601579625588917206249)
+    np.testing.assert_allclose(end[:2], field.initial[:2], rtol=0, atol=1e-6)
+
+
+def test_kepler_ellipse() -> None:
+    """A third of a period by Kepler's equation; the greater half-axis is 1, which gives the speed at each distance."""
+    field = Field("ode/kepler")
+    assert field.aux("energy", field.initial) == pytest.approx(-0.5, abs=1e-15)
+    assert field.aux("angular_momentum", field.initial) == pytest.approx(0.8, abs=1e-15)
+    anomaly = brentq(lambda E: E - 0.6 * math.sin(E) - 2 * math.pi / 3, 0.0, math.pi, xtol=1e-15)
+    x, y, u, v = flow(field, field.initial, 2 * math.pi / 3)
+    assert (x, y) == pytest.approx((math.cos(anomaly) - 0.6, 0.8 * math.sin(anomaly)), abs=1e-11)
+    assert (u**2 + v**2) / 2 == pytest.approx(1 / math.hypot(x, y) - 0.5, abs=1e-11)
+
+
+def test_outer_solar_system() -> None:
+    """Half-axes of the orbits in AU, and the centre of mass: what attracts is attracted in turn."""
+    field = Field("ode/outer_solar_system")
+    y = field.initial.reshape(6, 6)
+    masses = np.array([field.params[f"m[{i}]"] for i in range(6)])
+    rates = field(0.0, field.initial).reshape(6, 6)
+    np.testing.assert_array_equal(rates[:3], y[3:])
+    np.testing.assert_allclose(rates[3:] @ masses, np.zeros(3), rtol=0, atol=1e-22)
+    G = field.params["G"]
+    for k, half_axis in ((1, 5.20), (2, 9.55), (3, 19.2), (4, 30.1), (5, 39.5)):
+        gravity = G * (masses[0] + masses[k])
+        speed, distance = np.linalg.norm(y[3:, k]), np.linalg.norm(y[:3, k])
+        assert 1 / (2 / distance - speed**2 / gravity) == pytest.approx(half_axis, rel=0.02)
+        np.testing.assert_allclose(rates[3:, k], -G * masses[0] * y[:3, k] / distance**3, rtol=0.02, atol=1e-9)
+    potential = -G * sum(
+        masses[i] * masses[j] / np.linalg.norm(y[:3, i] - y[:3, j]) for i in range(6) for j in range(i)
+    )
+    assert field.aux("potential", field.initial) == pytest.approx(potential, rel=1e-13)
+    assert field.aux("kinetic", field.initial) == pytest.approx((masses * y[3:] ** 2).sum() / 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("A", [1.0, 1.5])
+def test_brusselator_oscillates_beyond_one_plus_a_squared(A: float) -> None:
+    """R. Lefever & G. Nicolis (1971): rest at (A, B / A) loses stability at B = 1 + A^2, with frequency A."""
+    B = 1 + A**2
+    field = Field("ode/brusselator", A=A, B=B)
+    np.testing.assert_allclose(field(0.0, [A, B / A]), [0.0, 0.0], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(field.eigenvalues([A, B / A]), [1j * A, -1j * A], rtol=0, atol=1e-7)
+
+
+def test_henon_heiles_saddles_and_energy() -> None:
+    """M. Hénon & C. Heiles (1964): the three saddles, where orbits can escape, have the energy 1/6."""
+    field = Field("ode/henon_heiles")
+    for x, y in ((0.0, 1.0), (math.sqrt(0.75), -0.5), (-math.sqrt(0.75), -0.5)):
+        point = [x, y, 0.0, 0.0]
+        np.testing.assert_allclose(field(0.0, point), np.zeros(4), rtol=0, atol=1e-15)
+        assert field.aux("energy", point) == pytest.approx(1 / 6, abs=1e-15)
+    assert field.aux("energy", field.initial) == pytest.approx(1 / 8, abs=1e-5)
+    end = flow(field, field.initial, 30.0)
+    assert field.aux("energy", end) == pytest.approx(field.aux("energy", field.initial), abs=1e-11)
+
+
+def test_pendulum_period() -> None:
+    """L. D. Landau & E. M. Lifshitz (1976), § 11: 4 K(sin(theta / 2)) / sqrt(k) for the amplitude theta."""
+    for k in (1.0, 2.5):
+        field = Field("ode/pendulum", k=k)
+        period = 4 * ellipk(math.sin(1.0) ** 2) / math.sqrt(k)
+        np.testing.assert_allclose(flow(field, field.initial, period), [2.0, 0.0], rtol=0, atol=1e-10)
+        quarter = flow(field, field.initial, period / 4)
+        assert field.aux("energy", quarter) == pytest.approx(field.aux("energy", field.initial), abs=1e-11)
+
+
+@pytest.mark.parametrize("name", ["hires", "oregonator", "robertson"])
+def test_end_values_of_the_test_set(name: str) -> None:
+    """F. Mazzia & C. Magherini, Test Set for Initial Value Problem Solvers, release 2.4 (2008), by another solver."""
+    problem = next(p for p in PROBLEMS if p.model == f"builtin://ode/{name}")
+    field, rtol = Field(f"ode/{name}"), 1e-7
+    solution = solve_ivp(field, (0.0, problem.t_end), field.initial, "LSODA", rtol=rtol, atol=rtol * problem.scale)
+    assert problem.error(solution.y[:, -1], 1.0) < 1e-4
+
+
+def test_pleiades_attract_one_another() -> None:
+    """E. Hairer, S. P. Nørsett & G. Wanner (1993), II.10: forces m_i m_j / r^2, masses 1 to 7."""
+    field = Field("ode/pleiades")
+    rng = np.random.default_rng(3)
+    for y in (field.initial, *rng.uniform(-3.0, 3.0, (3, 28))):
+        places, velocities = y[:14].reshape(2, 7), y[14:]
+        gaps = places[:, None, :] - places[:, :, None]
+        cubes = np.linalg.norm(gaps, axis=0) ** 3 + np.diag(np.full(7, np.inf))
+        pulls = (gaps / cubes) @ np.arange(1.0, 8.0)
+        np.testing.assert_allclose(field(0.0, y), [*velocities, *pulls.ravel()], rtol=1e-12, atol=1e-13)
