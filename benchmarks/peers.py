@@ -31,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from kernel_call import KernelCall
 from validation.problems import Problem, Vector, problem, steppers
 
 import dynlib
@@ -55,21 +56,14 @@ class Solver:
 # -- dynlib --------------------------------------------------------------------------------------------------------
 
 
-def session(case: Problem, stepper: str, rtol: float) -> dynlib.Sim:
-    full = dynlib.build(case.model, stepper=stepper, rtol=rtol, atol=rtol * case.scale)
-    sim = dynlib.Sim(full)
-    values = {**dict(zip([n for q in full.model.states for n in q.element_names], case.start)), **case.params}
-    sim.assign(values)
-    return sim
-
-
 def through_sim(case: Problem, stepper: str) -> Solver:
     def prepare(rtol: float) -> Run:
-        sim = session(case, stepper, rtol)
+        sim = case.prepared(stepper, rtol)
 
         def run() -> Vector:
             outcome = sim.run(T=case.t_end, record=False, max_steps=BUDGET)
-            return sim.state_vector() if outcome.status is Status.DONE else np.full(len(case.start), np.nan)
+            y = sim.state_vector()
+            return y if outcome.status is Status.DONE else np.full(len(y), np.nan)
 
         return run
 
@@ -78,25 +72,7 @@ def through_sim(case: Problem, stepper: str) -> Solver:
 
 def kernel_alone(case: Problem, stepper: str) -> Solver:
     def prepare(rtol: float) -> Run:
-        sim = session(case, stepper, rtol)
-        full, state = sim.full_model, sim.state
-        config = np.array(state.config)
-        cursor, last = np.zeros(3, np.int64), np.array([math.nan])
-        select = np.full(max(1, len(full.columns)), -1, np.int64)
-        recording = full.new_recording(0)
-        buffers = *recording.sample_block(4), *recording.event_block(1)
-        function, y = full.kernel.function, full.kernel.layout["y"]
-        limit = state.step + BUDGET
-
-        def run() -> Vector:
-            blocks = state.blocks()
-            status = function(
-                blocks["times"], blocks["reals"], blocks["counts"], config, case.t_end, limit, int(Status.MAX_STEPS),
-                limit, 0, cursor, last, select, *buffers,
-            )  # fmt: skip
-            return blocks["reals"][y.span] if status == Status.DONE else np.full(len(case.start), np.nan)
-
-        return run
+        return KernelCall(case.prepared(stepper, rtol), case.t_end, BUDGET)
 
     return Solver(f"dynlib {stepper}, kernel alone", prepare, bare=True)
 

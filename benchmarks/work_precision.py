@@ -1,0 +1,441 @@
+"""Work and precision of every adaptive stepper on the validation problems; writes docs/validation.md and its pictures.
+
+Each stepper runs each problem of its class at tolerances from 1e-3 to 1e-11, compiled, final state only: the error
+against the published solution, the best time of several runs, steps taken and rejected. Steppers that are not made for
+stiff problems run those once, with a limit on their steps; what they call done must be right. Symplectic methods make a
+million steps, and the energy is followed. Bifurcations are found with the models of the library.
+
+Usage: python benchmarks/work_precision.py [--seconds S] [--only PART_OF_A_NAME] [--save FILE] [--load FILE]
+`--save` keeps the measured numbers; `--load` writes the report from such a file without measuring. Needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from kernel_call import KernelCall
+from models.rhs import Field
+from scipy.optimize import brentq
+from validation.problems import PROBLEMS, Problem, steppers
+
+import dynlib
+from dynlib import ConfigError, Status
+
+TOLERANCES = [10.0**-k for k in range(3, 12)]
+BUDGET = 3_000_000
+LIMIT = 100_000
+"""Steps for a stepper on a problem that it is not made for."""
+SHOWN = (1e-4, 1e-6, 1e-8, 1e-10)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stepper on one problem at one tolerance.
+
+    `error` is `Problem.error` for rtol = 1; `status` is "refused" where the stepper does not take the model. `seconds`
+    are those of the kernel, `whole` those of `Sim.run`.
+    """
+
+    problem: str
+    stepper: str
+    rtol: float
+    status: str
+    t: float = math.nan
+    error: float = math.nan
+    seconds: float = math.nan
+    whole: float = math.nan
+    steps: int = 0
+    rejected: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The greatest error of the energy in the first and the last twentieth of a run of fixed steps."""
+
+    problem: str
+    stepper: str
+    dt: float
+    steps: int
+    first: float
+    last: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A published number and the one found here."""
+
+    what: str
+    published: str
+    found: float
+    error: float
+    source: str
+
+
+# -- measuring -----------------------------------------------------------------------------------------------------
+
+
+def point(case: Problem, stepper: str, rtol: float, budget: int, spend: float) -> Point:
+    sim = case.prepared(stepper, rtol)
+    alone = KernelCall(sim, case.t_end, budget)
+    whole, until = math.inf, time.perf_counter() + spend
+    while True:
+        began = time.perf_counter()
+        outcome = case.run(sim, max_steps=budget)
+        ended = time.perf_counter()
+        whole = min(whole, ended - began)
+        if ended > until:
+            break
+    end = sim.state
+    rejected = int(end["rejected"][0]) if "rejected" in end.layout else 0
+    error, seconds = math.nan, whole
+    if outcome.status is Status.DONE:
+        error, seconds = case.error(end["y"], 1.0), alone.seconds(spend)
+    found = outcome.status.name, outcome.t, error, seconds, whole, outcome.steps, rejected
+    return Point(case.name, stepper, rtol, *found)
+
+
+def work(case: Problem, stepper: str, tolerances: Sequence[float], budget: int, seconds: float) -> list[Point]:
+    """From coarse to fine, as long as a run takes at most two seconds."""
+    try:
+        case.run(case.prepared(stepper), max_steps=1)
+    except ConfigError as refusal:
+        return [Point(case.name, stepper, 0.0, "refused", note=str(refusal))]
+    found = []
+    for rtol in tolerances:
+        found.append(point(case, stepper, rtol, budget, seconds))
+        if found[-1].seconds > 2.0:
+            break
+    return found
+
+
+def measure_all(only: str, seconds: float) -> list[Point]:
+    found: list[Point] = []
+    for case in PROBLEMS:
+        if only not in case.name:
+            continue
+        for spec in (s for stiff in (False, True) for s in steppers(adaptive=True, stiff=stiff)):
+            if case.kind != "stiff" or spec.stiff:
+                found += work(case, spec.name, TOLERANCES, BUDGET, seconds)
+            else:
+                found += work(case, spec.name, [1e-6], LIMIT, 0.0)
+            last = found[-1]
+            print(f"{case.name:40} {spec.name:12} {last.rtol:8.0e} {last.status:14} {last.error:9.2e}", flush=True)
+    return found
+
+
+def energies(only: str, steps: int = 1_000_000) -> list[Energy]:
+    """Symplectic methods, and classical Runge–Kutta to compare with."""
+    cases = (("kepler", 2 * math.pi / 200), ("henon_heiles", 0.05), ("outer_solar_system", 20.0))
+    found = []
+    for name, dt in cases:
+        if only and only not in name:
+            continue
+        for spec in (dynlib.get_stepper("rk4"), *steppers(adaptive=False, stiff=False, symplectic=True)):
+            sim = dynlib.Sim(dynlib.build(f"builtin://ode/{name}", stepper=spec.name, dt=dt))
+            sim.run(N=1, record=False)
+            began = time.perf_counter()
+            sim.run(N=steps, record_interval=97, record_vars=["energy"])
+            seconds = time.perf_counter() - began
+            energy = sim.results()["energy"]
+            errors, part = np.abs(energy / energy[0] - 1), len(energy) // 20
+            found.append(
+                Energy(name, spec.name, dt, steps, float(errors[:part].max()), float(errors[-part:].max()), seconds)
+            )
+            print(found[-1], flush=True)
+    return found
+
+
+def hopf(name: str, parameter: str, low: float, high: float, start: tuple[float, ...]) -> float:
+    """The value of a parameter at which the leading eigenvalues of rest lie on the imaginary axis."""
+
+    def leading(value: float) -> float:
+        rest = Field(name, **{parameter: value})
+        return float(rest.eigenvalues(rest.equilibrium(start))[0].real)
+
+    return float(brentq(leading, low, high, xtol=1e-13, rtol=1e-14))
+
+
+def bifurcations() -> list[Value]:
+    from validation.test_validation import cascade
+
+    rows = (
+        ("Lorenz, rho", "ode/lorenz", "rho", 20.0, 28.0, (8.0, 8.0, 24.0), "24.7368421052632", "exact, 470/19"),
+        ("Hodgkin–Huxley, I, lower", "ode/hodgkin_huxley", "I", 9.0, 11.0, (5.3, 0.1, 0.4, 0.4), "9.775437995393",
+         "interval arithmetic; Hassard, J. Theor. Biol. 71 (1978) 401–420: 9.78"),
+        ("Hodgkin–Huxley, I, upper", "ode/hodgkin_huxley", "I", 150.0, 160.0, (21.9, 0.4, 0.1, 0.65),
+         "154.522433665808", "interval arithmetic; Hassard (1978): 154.5"),
+        ("FitzHugh–Nagumo, I, lower", "ode/fitzhugh_nagumo", "I", 0.2, 0.5, (-1.0, -0.3), "0.3312813374547463",
+         "closed form"),
+        ("FitzHugh–Nagumo, I, upper", "ode/fitzhugh_nagumo", "I", 1.2, 1.6, (1.0, 2.1), "1.4187186625452537",
+         "closed form"),
+        ("Morris–Lecar, I, lower", "ode/morris_lecar", "I", 90.0, 100.0, (-26.0, 0.13), "93.86",
+         "Rinzel & Ermentrout (1998)"),
+        ("Morris–Lecar, I, upper", "ode/morris_lecar", "I", 200.0, 220.0, (8.0, 0.6), "212",
+         "Rinzel & Ermentrout (1998)"),
+    )  # fmt: skip
+    found = []
+    for what, model, parameter, low, high, start, published, source in rows:
+        value = hopf(model, parameter, low, high, start)
+        found.append(Value(f"Hopf point of {what}", published, value, abs(value - float(published)), source))
+    expected = [3.0, 1 + math.sqrt(6), 3.544090359551923, 3.564407266095433, 3.568759419543826, 3.569691609801397]
+    for k, (below, near) in enumerate(zip([1.0, *expected], expected)):
+        value = cascade(k, below, near)
+        source = ("exact: 3", "exact: 1 + √6")[k] if k < 2 else "Newton's method with 16 digits"
+        what = f"Logistic map, period {2**k} → {2 ** (k + 1)}"
+        found.append(Value(what, f"{near:.15g}", value, abs(value - near), source))
+    return found
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""Okabe & Ito's palette, told apart by the colour-blind too; its yellow is replaced, which is pale on white."""
+MARKERS = "os^DvP*X"
+TITLES = {"non-stiff": "Problems that are not stiff", "stiff": "Stiff problems"}
+
+
+def styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Colour, marker and line of each stepper; dashed where the colours begin anew."""
+    return {
+        n: (COLOURS[k % 8], MARKERS[(k + k // 8) % 8], "-" if k < 8 else "--") for k, n in enumerate(names)
+    }  # fmt: skip
+
+
+def picture(points: list[Point], cases: list[Problem], title: str, file: Path) -> None:
+    """A panel for each problem: time over error; down and to the left is better."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
+
+    plt.rcParams.update({"svg.hashsalt": "dynlib", "svg.fonttype": "none", "font.size": 9})
+    fits = {p.name: [q for q in points if q.problem == p.name and q.status == "DONE" and q.error > 0] for p in cases}
+    names = list(dict.fromkeys(q.stepper for p in cases for q in fits[p.name]))
+    look, columns = styles(names), 3
+    rows = -(-(len(cases) + 1) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(10.5, 3.1 * rows), layout="constrained", squeeze=False)
+    panels = axes.ravel()
+    for axis, case in zip(panels, cases):
+        for name in names:
+            line = [q for q in fits[case.name] if q.stepper == name]
+            if line:
+                colour, marker, dash = look[name]
+                errors, times = [q.error for q in line], [1e3 * q.seconds for q in line]
+                axis.loglog(errors, times, color=colour, marker=marker, linestyle=dash, markersize=4.5, linewidth=1.3)
+        axis.set_title(case.name, fontsize=9.5)
+        axis.grid(True, color="0.88", linewidth=0.6)
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.invert_xaxis()
+        axis.set_xlabel("error at the end")
+        axis.set_ylabel("time, ms")
+    legend = panels[len(cases)]
+    for axis in panels[len(cases) :]:
+        axis.axis("off")
+    for name in names:
+        colour, marker, dash = look[name]
+        legend.plot([], [], color=colour, marker=marker, linestyle=dash, label=name)
+    if names:
+        legend.legend(loc="center", ncols=2 if len(names) > 8 else 1, frameon=False, title="stepper")
+    caption = "time over error, from rtol 1e-3 to 1e-11: more exact to the right, faster downwards"
+    figure.suptitle(f"{title}: {caption}", fontsize=10.5)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=110)
+    plt.close(figure)
+
+
+# -- the report ----------------------------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(r) + " |" for r in rows), ""]
+
+
+def digits(x: float) -> str:
+    return f"{x:.16g}"
+
+
+def reached(points: list[Point], cases: list[Problem]) -> list[str]:
+    """For each problem the published value of its first component, and the best one reached here."""
+    rows = []
+    for case in cases:
+        done = [q for q in points if q.problem == case.name and q.status == "DONE"]
+        if not done:
+            continue
+        best = min(done, key=lambda q: q.error)
+        sim = case.prepared(best.stepper, best.rtol)
+        case.run(sim, max_steps=BUDGET)
+        name = sim.full_model.columns[0]
+        rows.append([
+            case.name, f"{name} = {digits(case.end[0])}", digits(sim.state_vector()[0]), f"{best.error:.1e}",
+            f"`{best.stepper}`, {best.rtol:.0e}", case.source,
+        ])  # fmt: skip
+    head = ("problem", "published", "reached", "greatest error", "by, rtol", "source")
+    return table(head, rows)
+
+
+def accuracy(points: list[Point], cases: list[Problem]) -> list[str]:
+    """A table for each problem: error, steps and time of each stepper at a few tolerances."""
+    lines = []
+    for case in cases:
+        mine = [q for q in points if q.problem == case.name]
+        rows = []
+        for name in dict.fromkeys(q.stepper for q in mine):
+            by_rtol = {q.rtol: q for q in mine if q.stepper == name}
+            if not by_rtol.keys() & set(SHOWN):
+                continue
+            if case.kind == "stiff" and not dynlib.get_stepper(name).stiff:
+                continue
+            rows.append([f"`{name}`", *(cell(by_rtol.get(rtol)) for rtol in SHOWN)])
+        head = ("stepper", *(f"rtol {rtol:.0e}" for rtol in SHOWN))
+        atol = "rtol" if case.scale == 1 else f"{case.scale:g} rtol"
+        lines += [f"**{case.name}** (atol = {atol}; bound in the tests: {case.multiple:g} × the tolerance)", ""]
+        lines += table(head, rows)
+    return lines
+
+
+def cell(q: Point | None) -> str:
+    if q is None:
+        return "—"
+    if q.status != "DONE":
+        return f"{q.status} at t = {q.t:.4g}"
+    return f"{q.error:.1e}, {q.steps} + {q.rejected} steps, {1e3 * q.seconds:.3g} ms"
+
+
+def unsuited(points: list[Point]) -> list[str]:
+    cases = [p for p in PROBLEMS if p.kind == "stiff"]
+    names = [s.name for s in steppers(adaptive=True, stiff=False)]
+    rows = []
+    for case in cases:
+        row = [case.name]
+        for name in names:
+            found = [q for q in points if q.problem == case.name and q.stepper == name]
+            q = found[0] if found else None
+            if q is None:
+                row.append("—")
+            elif q.status == "DONE":
+                row.append(f"DONE, error {q.error:.0e}" + ("" if q.error <= 1e-6 * case.multiple else " **WRONG**"))
+            else:
+                row.append(q.status if q.status == "refused" else f"{q.status}, t = {q.t:.3g}")
+        rows.append(row)
+    return table(("problem, to t", *(f"`{n}`" for n in names)), rows)
+
+
+def refusals(points: list[Point]) -> list[str]:
+    found = [q for q in points if q.status == "refused"]
+    return [f"- `{q.stepper}` does not take {q.problem}: {q.note.splitlines()[0]}" for q in found]
+
+
+def report(points: list[Point], energy: list[Energy], values: list[Value], about: str) -> str:
+    smooth = [p for p in PROBLEMS if p.kind != "stiff"]
+    stiff = [p for p in PROBLEMS if p.kind == "stiff"]
+    bound = {p.name: p.multiple for p in PROBLEMS}
+    wrong = [q for q in points if q.status == "DONE" and not q.error <= q.rtol * bound[q.problem]]
+    refused = refusals(points)
+    overhead = statistics.median(
+        [q.whole - q.seconds for q in points if q.status == "DONE" and q.whole < 0.01] or [math.nan]
+    )
+    bifurcation_rows = [[v.what, v.published, digits(v.found), f"{v.error:.0e}", v.source] for v in values]
+    energy_rows = [
+        [e.problem, f"`{e.stepper}`", f"{e.dt:.4g}", f"{e.first:.1e}", f"{e.last:.1e}", f"{e.seconds:.2f}"]
+        for e in energy
+    ]
+    failures = [f"- {q.problem}, `{q.stepper}`, rtol {q.rtol:.0e}: {q.error:.1e}" for q in wrong]
+    parts = [
+        INTRODUCTION.format(about=about, overhead=1e6 * overhead),
+        "## Values\n",
+        *reached(points, [*smooth, *stiff]),
+        "## Bifurcations\n",
+        *table(("what", "published", "found", "difference", "source"), bifurcation_rows),
+        PICTURES,
+        *accuracy(points, [*smooth, *stiff]),
+        UNSUITED.format(limit=LIMIT),
+        *unsuited(points),
+        *(["Models that a stepper does not take:", "", *refused, ""] if refused else []),
+        "Answers called `DONE` whose error is beyond the bound of the problem:" + ("" if failures else " none."),
+        *(["", *failures] if failures else []),
+        ENERGY,
+        *table(("model", "stepper", "dt", "first twentieth", "last twentieth", "time, s"), energy_rows),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+INTRODUCTION = """\
+# Validation: published problems, and what each stepper makes of them
+
+Written by `python benchmarks/work_precision.py`, which measures everything anew. Errors are those at the end of a run:
+the greatest of all components, each divided by its size plus the scale of the problem (1 where `atol` = `rtol`), so
+that they compare with `rtol`. A tolerance bounds the error of one step; the problem decides what becomes of it on the
+way. `tests/validation` holds every adaptive stepper to a multiple of its tolerance on every problem of its class, and
+the others to a status that says that the end was not reached.
+
+Times are those of the compiled kernel ({about}); compare those of one table, since the machine may have
+been busy. `Sim.run` adds {overhead:.0f} µs to each run (the median over all of them).
+"""
+PICTURES = """\
+## Work and precision
+
+![Time over error on problems that are not stiff](work-precision-non-stiff.svg)
+
+![Time over error on stiff problems](work-precision-stiff.svg)
+
+Cells give the error, the steps taken + rejected, and the time.
+"""
+UNSUITED = """\
+## What is unsuited for what
+
+Steppers that are not made for stiff problems, at rtol 1e-6 with at most {limit:,} steps: they may stop early, but what
+they call `DONE` is right.
+"""
+ENERGY = """
+## Energy over a million steps
+
+The greatest relative error of the energy in the first and in the last twentieth of the steps. A symplectic method keeps
+it bounded; with `rk4` it drifts.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=0.05, help="time spent on the repetitions of one point")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--load", type=Path)
+    parser.add_argument("--docs", type=Path, default=Path(__file__).parent.parent / "docs")
+    arguments = parser.parse_args()
+    if arguments.load:
+        kept = json.loads(arguments.load.read_text("utf-8"))
+        points = [Point(**q) for q in kept["points"]]
+        energy, values = [Energy(**q) for q in kept["energy"]], [Value(**q) for q in kept["values"]]
+    else:
+        points = measure_all(arguments.only, arguments.seconds)
+        energy, values = energies(arguments.only), bifurcations()
+    if arguments.save:
+        kept = {"points": points, "energy": energy, "values": values}
+        text = json.dumps({key: [asdict(q) for q in found] for key, found in kept.items()})
+        arguments.save.write_text(text, "utf-8")
+    for kind in ("non-stiff", "stiff"):
+        cases = [p for p in PROBLEMS if (p.kind == "stiff") == (kind == "stiff") and arguments.only in p.name]
+        if cases:
+            chosen = [q for q in points if kind != "stiff" or dynlib.get_stepper(q.stepper).stiff]
+            picture(chosen, cases, TITLES[kind], arguments.docs / f"work-precision-{kind}.svg")
+    about = f"{platform.machine()}, Python {platform.python_version()}, best of the runs in {arguments.seconds:g} s"
+    (arguments.docs / "validation.md").write_text(report(points, energy, values, about), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
