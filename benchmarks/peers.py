@@ -235,6 +235,12 @@ class Measured:
     run: Run
     seconds: float = math.inf
 
+    def slow(self) -> bool:
+        """Whether a run that is not the first, which may compile something, takes too long."""
+        began = time.perf_counter()
+        self.run()
+        return time.perf_counter() - began > SLOWEST
+
     def once(self) -> None:
         """The best of a few milliseconds of runs."""
         until = time.perf_counter() + 5e-3
@@ -262,15 +268,15 @@ def to_error(case: Problem, solver: Solver, target: float) -> Measured | None:
     """The coarsest tolerance that meets the error together with the next finer one."""
     before: Measured | None = None
     for rtol in SCAN:
-        began = time.perf_counter()
         now = at_tolerance(case, solver, rtol)
-        if not now.error <= target:
-            now = None
-        if before is not None and now is not None:
-            return before
-        before = now
-        if now is None and time.perf_counter() - began > SLOWEST and rtol < SCAN[4]:
-            return None
+        if now.error <= target:
+            if before is not None:
+                return before
+            before = now
+        else:
+            before = None
+            if now.slow():
+                return None
     return None
 
 
