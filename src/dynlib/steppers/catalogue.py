@@ -28,6 +28,7 @@ _HW = "Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (199
 _DIRK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 _ROSENBROCK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 
+_aliases: tuple[str, ...]
 register(StepperSpec("map", ("map",), "iteration", 0, 1, "hold", 0, "iteration of a map", "—", aliases=("discrete",)))
 for _name, _tableau, _text, _ref, _aliases in (
     ("euler", EULER, "explicit Euler", f"{_HNW}, I.7", ("fe",)),
@@ -69,7 +70,7 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
     )  # fmt: skip
 _GNI = "Hairer, Lubich & Wanner, Geometric Numerical Integration, 2nd ed. (2006)"
 _force = (Memory("k1", "reals", vector=True), Memory("k1_valid", "counts"))
-for _name, _composition, _text, _ref, _others in (
+for _name, _composition, _text, _ref, _aliases in (
     ("verlet", VERLET, "Störmer–Verlet in velocity form", f"{_GNI}, I.1.4", ("leapfrog", "velocity_verlet")),
     ("yoshida4", YOSHIDA4, "composition of Yoshida", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ("forest_ruth",)),
     (
@@ -91,7 +92,7 @@ for _name, _composition, _text, _ref, _others in (
         StepperSpec(
             _name, ("ode",), "symplectic", _composition.order, _composition.stages, "dense", _composition.order,
             f"{_text}, for separable Hamiltonian systems", _ref, _composition,
-            symplectic=True, aliases=_others, memory=_force,
+            symplectic=True, aliases=_aliases, memory=_force,
         )
     )  # fmt: skip
 for _name, _method, _text, _ref, _options, _aliases in (
@@ -108,7 +109,8 @@ for _name, _method, _text, _ref, _options, _aliases in (
 register(
     StepperSpec(
         "sdirk2", ("ode",), "dirk", SDIRK2.order, SDIRK2.stages, "dense", SDIRK2.dense_order,
-        "diagonally implicit Runge–Kutta with two stages, L-stable", "Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021",
+        "diagonally implicit Runge–Kutta with two stages, L-stable",
+        "Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021",
         SDIRK2, stiff=True, options=(("newton_rtol", 1e-9), ("newton_atol", 1e-12)),
     )
 )  # fmt: skip

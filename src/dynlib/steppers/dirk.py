@@ -47,8 +47,8 @@ SDIRK2 = Diagonal(
     dense=((sqrt(2), -sqrt(1 / 2)), (1 - sqrt(2), sqrt(1 / 2))),
     dense_order=2,
 )
-"""Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021. b̂ = (2 − √2, √2 − 1) is of order 1 and A-stable; the dense output
-is the one of order 2 that its two stages allow."""
+"""Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021. b̂ = (2 − √2, √2 − 1) is of order 1 and A-stable; the dense
+output is the one of order 2 that its two stages allow."""
 TR_BDF2 = Diagonal(
     2,
     (0.0, 2 - sqrt(2), 1.0),

@@ -75,6 +75,7 @@ def hermite(form: Form, start: str = "k1", end: str = "") -> dict[str, list[str]
     `end` names the slope at the far end; without it that is computed, when it is needed.
     """
     one, two = form.number(1.0), form.number(2.0)
+    last = end or "end"
     return {
         "prepare_outputs": [
             *([] if end else [form.rhs("end", form.end_time, "new")]),
@@ -85,7 +86,7 @@ def hermite(form: Form, start: str = "k1", end: str = "") -> dict[str, list[str]
             inside(form.model, "span"),
             *form.each(
                 f"{{out}} = {{base}} + theta * {{delta}} + theta * (theta - {one}) * "
-                f"(({one} - {two} * theta) * {{delta}} + (theta - {one}) * h * {{{start}}} + theta * h * {{{end or 'end'}}})",
+                f"(({one} - {two} * theta) * {{delta}} + (theta - {one}) * h * {{{start}}} + theta * h * {{{last}}})",
             ),
         ],
     }
