@@ -253,8 +253,10 @@ class Form:
         lines = [f"def located({', '.join(['event', 't', *given])}):", '    """What passes zero at an event."""']
         for k, event in enumerate(events):
             lines += self._case(
-                k, [event.root[0]], lambda writer, root: [f"return np.float64({writer.value(root)})"], used
+                k, [event.root[0]], lambda writer, root: [f"value = np.float64({writer.value(root)})"], used
             )
+            # what is 0 has passed, but for x > c and x < c, which are not yet true there
+            lines.append(f"        return {'value if value != 0.0 else -5e-324' if event.strict else 'value'}")
         lines += ["    return np.nan", "", ""]
         quiet = [(k, e) for k, e in enumerate(events) if e.log and not e.ends_step]
         if not quiet:

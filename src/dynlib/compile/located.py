@@ -189,10 +189,10 @@ class Walls:
 
 
 def walls_of(barriers: tuple[Barrier, ...], model: Model, form: Form, advance: Advance, used: set[str]) -> Walls:
-    """Where the next barrier lies. A step that ends there is computed with the right-hand side before it."""
+    """Where the next barrier lies. Steps are computed from just behind one barrier to just before the next."""
     if not barriers:
         return Walls()
-    used |= {"next_barrier", "just_before"}
+    used |= {"next_barrier", "just_before", "just_behind"}
     read = {part.id for b in barriers for e in (b.time, b.period) for part in walk(e) if isinstance(part, Name)}
     changed = read & {a.target for e in model.events for a in e.actions}
     fill: list[str] = []
@@ -203,7 +203,7 @@ def walls_of(barriers: tuple[Barrier, ...], model: Model, form: Form, advance: A
     used |= writer.used
     return Walls(
         unpack=[f"barriers = np.zeros(({len(barriers)}, 2))", *([] if changed else fill), "walled = 0"],
-        before=[*(fill if changed else []), "wall = next_barrier(barriers, t)"],
+        before=[*(fill if changed else []), "t = just_behind(barriers, t)", "wall = next_barrier(barriers, t)"],
         commit=["if walled == 1:", *("    " + line for line in advance.forget or ["pass"])],
     )
 

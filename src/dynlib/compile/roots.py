@@ -20,6 +20,7 @@ FINEST = 10
 ROOT_TOLERANCE = 4 * 2.0**-52
 """A root is found to this relative accuracy in time, or to 2⁻⁵² of the step if that is more."""
 BARRIER_TOLERANCE = 8 * 2.0**-52
+"""So far, relative to its time, a barrier is stayed away from."""
 
 
 def hunt_begin(w: Any, t: Any, t_end: Any, value: Any, parts: Any, both: Any, fine: Any) -> None:
@@ -107,7 +108,9 @@ def _at_node(w: Any, value: Any) -> None:
             _close(w, w[T_A], w[G_A], tau, value)
             return
         w[SIDE] = -1.0  # a passage downwards, which is not sought
-        w[COUNT] = 0.0
+        _step_node(w, tau, value)
+        w[COUNT] = 0.0  # what lies before it is on another side
+        return
     elif w[COUNT] > 0.0 and abs(w[G_A]) <= abs(w[G_LEFT]) and abs(w[G_A]) <= abs(value) and _worth(w, tau, value):
         w[T_B], w[G_B] = w[T_A], w[G_A]  # the bend lies between the nodes left of and right of T_B
         w[T_C], w[G_C] = tau, value
@@ -240,14 +243,38 @@ def next_barrier(barriers: Any, t: Any) -> Any:
     return wall
 
 
+def last_barrier(barriers: Any, t: Any) -> Any:
+    """The last barrier that is not behind `t`."""
+    wall = -inf
+    for k in range(len(barriers)):
+        at, period = barriers[k, 0], abs(barriers[k, 1])
+        if period > 0.0:
+            at = at + np.floor((t - at) / period) * period
+        if wall < at <= t:
+            wall = at
+    return wall
+
+
 def just_before(t: Any) -> Any:
-    """The number next to `t`, below it."""
-    return np.nextafter(t, -inf)
+    """A time so little before `t` that rounding in an expression that jumps at `t` does not matter."""
+    return min(t - BARRIER_TOLERANCE * abs(t), np.nextafter(t, -inf))
+
+
+def just_behind(barriers: Any, t: Any) -> Any:
+    """`t`, or a time so little behind a barrier where `t` lies on one."""
+    for k in range(len(barriers)):
+        at, period = barriers[k, 0], abs(barriers[k, 1])
+        if period > 0.0:
+            at = at + np.rint((t - at) / period) * period
+        gap = max(BARRIER_TOLERANCE * abs(at), np.nextafter(at, inf) - at)
+        if abs(t - at) < gap:
+            return at + gap
+    return t
 
 
 PLAIN = (
     _node, _next_node, _from_here, hunt_begin, hunt_again, _passes, _worth, _ask_bend, _ask_close, _close, _step_node,
-    _at_node, _at_bend, _closing, hunt, earliest, next_barrier, just_before,
+    _at_node, _at_bend, _closing, hunt, earliest, next_barrier, last_barrier, just_before, just_behind,
 )  # fmt: skip
 """Functions whose Python text is also their compiled meaning."""
 

@@ -114,6 +114,11 @@ class Event:
         return self.located and (bool(self.actions) or self.terminal)
 
     @property
+    def strict(self) -> bool:
+        """Of a located event: whether it is not yet due where its root is exactly 0."""
+        return isinstance(self.cond, Compare) and self.cond.ops[0] in ("<", ">")
+
+    @property
     def root(self) -> tuple[Node, bool]:
         """Of a located event: the expression that passes from below 0 to 0 or above, and whether also back."""
         if not isinstance(self.cond, Compare):

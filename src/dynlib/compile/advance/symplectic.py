@@ -19,6 +19,8 @@ def symplectic(model: Model, stepper: StepperSpec, method: Composition, form: Fo
     """
     positions, momenta = halves(model, stepper.name)
     functions: list[str] = []
+    if form.walls:  # the clock runs beyond the ends of a step, but never across a barrier
+        used |= {"smaller", "larger", "last_barrier"}
 
     def system(name: str, what: str, states: frozenset[str]) -> None:
         chosen = tuple(e for e in model.equations if e.target in states)
@@ -42,6 +44,7 @@ def symplectic(model: Model, stepper: StepperSpec, method: Composition, form: Fo
             "    " + slopes("drift", "g1", "clock", target, positions),
             *("    " + line for line in form.each(f"{{{target}}} += drifts[turn] * {h} * {{g1}}", only=positions)),
             f"    clock = t + places[turn] * {dt}",
+            *(["    clock = smaller(larger(clock, past), just_before(wall))"] if form.walls else []),
             "    " + slopes("kick", force, "clock", target, momenta),
             *form.each(f"{{{target}}} += kicks[{method.stages}] * {h} * {{{force}}}", only=momenta),
         ]
@@ -57,6 +60,7 @@ def symplectic(model: Model, stepper: StepperSpec, method: Composition, form: Fo
         ],
         step=[
             *fixed_time(form),
+            *(["past = just_behind(barriers, last_barrier(barriers, t))"] if form.walls else []),
             "if k1_valid == 0:",
             "    " + slopes("kick", "k1", "t", "base", momenta),
             "    k1_valid = 1",
