@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynlib.compile.advance.control import Attempt, controlled, norm, scale
 from dynlib.compile.advance.implicit import linear_of
+from dynlib.compile.advance.newton import FAILED, MEASURE, newton, newton_unpack, weigh
 from dynlib.compile.advance.parts import Advance, combination, fixed_time, hermite, indented, inside, stage_time
 from dynlib.compile.forms import Form
 from dynlib.compile.linear import Linear
@@ -11,12 +12,6 @@ from dynlib.spec.model import Model
 from dynlib.steppers.dirk import Diagonal
 from dynlib.steppers.registry import StepperSpec
 
-KAPPA = 0.05
-"""The error of a solved stage in units of the tolerance (HW II, IV.8: between 0.1 and 0.01)."""
-TURNS = 10
-"""Newton iterations at a stage, at most."""
-LEAST = {False: 1e-13, True: 5e-5}
-"""Relative tolerance below which the iteration is not asked to go, in double and in single precision."""
 DEGREE = 2
 """Of the polynomial through the slopes of stages from which the slope at the next one is guessed."""
 
@@ -33,21 +28,15 @@ def dirk(model: Model, stepper: StepperSpec, method: Diagonal, form: Form, used:
     if stepper.adaptive:
         lines = [*_stages(method, linear, form), "err = inf", "if unsolved == 0:", *indented(new)]
         lines += indented(_error(method, linear, form))
-        begin = [*linear.evaluate("t", "base"), *_weights(form, scale(form, both=False))]
+        begin = [*linear.evaluate("t", "base"), *weigh(form, scale(form, both=False))]
         order = min(method.order, method.error_order)
         explicit = last if method.a[0] == (0.0,) else ""
         advance = controlled(model, stepper, form, Attempt(lines, order, begin, end=explicit, implicit=True))
     else:
         used |= {"larger", "sqrt", "power"}
-        measure = "scale = newton_atol + newton_rtol * abs({base})"
-        begin = [*linear.evaluate("t", "base"), *_weights(form, measure), "unsolved = 0"]
-        failed = ["if unsolved == 1:", "    status = NEWTON_FAILED", "    break"]
-        config = [f"F(config[{k}])" if model.narrow else f"config[{k}]" for k in range(2)]
-        advance = Advance(
-            unpack=[f"newton_rtol = {config[0]}", f"newton_atol = {config[1]}"],
-            step=[*fixed_time(form), *begin, *_stages(method, linear, form), *failed, *new],
-        )
-    advance.unpack += [*linear.unpack, "newton_before = np.float64(0.0)"]
+        begin = [*linear.evaluate("t", "base"), *weigh(form, MEASURE), "unsolved = 0"]
+        advance = Advance(step=[*fixed_time(form), *begin, *_stages(method, linear, form), *FAILED, *new])
+    advance.unpack += [*linear.unpack, *newton_unpack(form, not stepper.adaptive)]
     if form.scalar:  # the compiler does not see that a stage comes after those that it reads
         for stage in range(1, method.stages):
             advance.unpack += form.each(f"{{k{stage}}} = {form.number(0.0)}") if f"k{stage}" not in form.kept else []
@@ -57,20 +46,10 @@ def dirk(model: Model, stepper: StepperSpec, method: Diagonal, form: Form, used:
     return advance
 
 
-def _weights(form: Form, measure: str) -> list[str]:
-    """What corrections are multiplied by, so that 1 is the size of those that do not matter."""
-    least = form.number(LEAST[form.model.narrow])
-    return form.each(
-        f"{measure} + {least} * abs({{base}})",
-        f"{{newton_weight}} = {form.number(1.0 / KAPPA)} / scale",
-    )
-
-
 def _stages(method: Diagonal, linear: Linear, form: Form) -> list[str]:
     """The iteration is written once, in a loop over the stages; afterwards `{z0} + {z}` is the state at the last.
 
-    At a stage with the known part z0 of its state, z = h γ k is solved for. The errors that are left are estimated from
-    the rate at which corrections shrink (HW II, IV.8), for a first correction from the rate at the stage before.
+    At a stage with the known part z0 of its state, z = h γ k is solved for.
     """
     gamma = method.a[-1][-1]
     first = 2 if method.a[0] == (0.0,) else 1
@@ -85,25 +64,6 @@ def _stages(method: Diagonal, linear: Linear, form: Form) -> list[str]:
             *indented(form.each(f"{{z0}} = {{base}}{f' + h * ({known})' if known else ''}", f"{{z}} = {start}")),
         ]
         after += [test, *indented(form.each(f"{{k{stage}}} = lin_d * {{z}}"))]
-    iteration = [
-        *form.each("{mid} = {z0} + {z}"),
-        form.rhs("end", "newton_time", "mid"),
-        *form.each("{dz} = {end} - lin_d * {z}"),
-        *linear.solve("dz"),
-        *form.each("{z} = {z} + {dz}"),
-        *norm(form, "newton_size", "part = {dz} * {newton_weight}"),
-        "if newton_turn > 0:",
-        "    newton_rate = newton_size / newton_before",
-        "    if not newton_rate < 1.0:  # it grows",
-        "        break",
-        "    newton_ratio = newton_rate / (1.0 - newton_rate)",
-        f"    if newton_ratio * newton_size * power(newton_rate, {TURNS - 1.0!r} - newton_turn) > 1.0:  # too slow",
-        "        break",
-        "if newton_ratio * newton_size <= 1.0:",
-        "    unsolved = 0",
-        "    break",
-        "newton_before = newton_size",
-    ]
     return [
         f"per_h = {form.number(1.0)} / h",
         *linear.factor(f"per_h * {form.number(1.0 / gamma)}"),
@@ -112,10 +72,7 @@ def _stages(method: Diagonal, linear: Linear, form: Form) -> list[str]:
         f"newton_stage = {first}",
         f"while unsolved == 0 and newton_stage <= {method.stages}:",
         *indented(before),
-        "    unsolved = 1",
-        "    newton_ratio = power(newton_ratio, 0.8)",
-        f"    for newton_turn in range({TURNS}):",
-        *indented(indented(iteration)),
+        *indented(newton(form, linear, "newton_time")),
         *indented(after),
         "    newton_stage += 1",
     ]
