@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dynlib.compile.differences import rescaled
 from dynlib.compile.factorization import (
     band_factor,
     band_product,
@@ -207,7 +208,7 @@ def randn(seed: Any, stream: Any, step: Any, index: Any) -> Any:
 PLAIN: tuple[Callable[..., Any], ...] = (
     sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, hypot, modulo, floor_divide,
     _high, _low, philox, _unit, rand, randn,
-    full_factor, full_solve, full_product, band_factor, band_solve, band_product,
+    full_factor, full_solve, full_product, band_factor, band_solve, band_product, rescaled,
 )  # fmt: skip
 """Functions whose Python text is also their compiled meaning."""
 

@@ -21,7 +21,7 @@ from dynlib.spec.observer import BoundObserver
 from dynlib.steppers.registry import StepperSpec
 
 MATH_MODES = ("strict", "contract")
-_MEANING = ("elementary.py", "factorization.py", "roots.py", "numba_backend.py")
+_MEANING = ("elementary.py", "differences.py", "factorization.py", "roots.py", "numba_backend.py")
 """Beside the source, what the compiled code is made of."""
 _LOADING = threading.Lock()
 

@@ -98,7 +98,7 @@ def layout_of(model: Model, stepper: StepperSpec, observers: tuple[BoundObserver
         ]
     rows += [(f"lag_{name}", "reals", depth + 1, "runtime", "rewrite") for name, depth in model.lag_depth.items()]
     fresh = {m.name: m.fresh for m in stepper.memory}
-    rows += [(m.name, m.block, n if m.vector else 1, "stepper", m.on_edit) for m in stepper.memory]
+    rows += [(m.name, m.block, n * m.rows if m.vector else 1, "stepper", m.on_edit) for m in stepper.memory]
     # float64 also in models of float32: an observer counts, and sums over many steps
     rows += [(o.field(key), "times", 1, "observer", "keep") for o in observers for key in o.observer.memory]
     ends = {"reals": 0, "times": 0, "counts": 0}

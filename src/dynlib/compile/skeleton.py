@@ -112,7 +112,8 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
     """The text of the generated module: deterministic, readable, and all that a run executes."""
     scalar = is_scalar(model)
     names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
-    kept = {"base": "base", "out": "y", "params": "params", **{m.name: m.name for m in stepper.memory if m.vector}}
+    kept = {"base": "base", "out": "y", "params": "params"}
+    kept |= {m.name: m.name for m in stepper.memory if m.vector and m.rows == 1}
     barriers = barriers_of(model)
     form = Form(model, names, layout, scalar, kept, walls=bool(barriers))
     used = {"smaller", "larger", "sqrt", "power"} if stepper.adaptive else {"smaller"}

@@ -104,6 +104,10 @@ KERNEL_NAMES = frozenset(
         "beta3",
         "min_step",
         "unsolved",
+        *("inverse", "stages", "stage", "node", "share", "ratio", "beta", "curved", "bent", "back", "h1", "h2"),
+        *("ahead0", "ahead1", "ahead2", "differences", "work", "weights", "gammas", "alphas", "shares", "spacing"),
+        *("order", "equal", "level", "j_"),
+        *("err_high", "down", "same", "up", "along"),
         "rejected",
         *(
             "t_end",
@@ -177,7 +181,8 @@ KERNEL_NAMES = frozenset(
     ]
 )
 _STAGED = re.compile(
-    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin|newton)"
+    r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin|newton"
+    r"|past|far|weight)"
     r"_?\d*(?:_|$)"
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynlib.steppers.adams_bashforth import AB2, AB3
+from dynlib.steppers.bdf import BDF2, NDF
 from dynlib.steppers.composition import KAHAN_LI8, VERLET, YOSHIDA4, YOSHIDA6
 from dynlib.steppers.dirk import ESDIRK54, KENCARP4, SDIRK2, TR_BDF2
 from dynlib.steppers.dormand_prince_8 import DOP853
@@ -25,6 +26,7 @@ def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_
 _VERNER = "Verner, Numer. Algorithms 53 (2010) 383–396"
 _HNW = "Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, 2nd ed. (1993)"
 _HW = "Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996)"
+_NEWTON = (("newton_rtol", 1e-9), ("newton_atol", 1e-12))
 _DIRK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 _ROSENBROCK = control(1.0, 0.0, min_factor=0.2, max_factor=6.0)
 
@@ -111,7 +113,7 @@ register(
         "sdirk2", ("ode",), "dirk", SDIRK2.order, SDIRK2.stages, "dense", SDIRK2.dense_order,
         "diagonally implicit Runge–Kutta with two stages, L-stable",
         "Alexander, SIAM J. Numer. Anal. 14 (1977) 1006–1021",
-        SDIRK2, stiff=True, options=(("newton_rtol", 1e-9), ("newton_atol", 1e-12)),
+        SDIRK2, stiff=True, options=_NEWTON,
     )
 )  # fmt: skip
 for _name, _diagonal, _text, _ref, _aliases in (
@@ -139,6 +141,42 @@ for _name, _diagonal, _text, _ref, _aliases in (
             adaptive=True, stiff=True, aliases=_aliases, options=_DIRK, memory=ADAPTIVE_MEMORY,
         )
     )  # fmt: skip
+register(
+    StepperSpec(
+        "bdf2", ("ode",), "bdf", 2, 1, "dense", 2, "backward differentiation of order 2, begun with SDIRK2",
+        f"{_HNW}, III.1, eq. 1.22'; {_HW}, V.1", BDF2,
+        stiff=True, options=_NEWTON,
+        memory=(Memory("past1", "reals", vector=True), Memory("history", "counts")),
+    )
+)  # fmt: skip
+register(
+    StepperSpec(
+        "bdf2a", ("ode",), "bdf", 2, 1, "dense", 2, "backward differentiation of order 2 with steps of any size",
+        f"{_HNW}, III.5; guess and error: Skelboe, BIT 17 (1977) 91–107", BDF2,
+        adaptive=True, stiff=True, options=control(1.0, 0.0, max_factor=2.0),
+        memory=(
+            *ADAPTIVE_MEMORY, Memory("past1", "reals", vector=True), Memory("past2", "reals", vector=True),
+            Memory("h1", "times"), Memory("h2", "times"), Memory("history", "counts"),
+        ),
+    )
+)  # fmt: skip
+register(
+    StepperSpec(
+        "bdf", ("ode",), "bdf", NDF.orders, 1, "dense", NDF.orders,
+        "backward differentiation of orders 1 to 5 in the form of differences",
+        "Shampine & Reichelt, SIAM J. Sci. Comput. 18 (1997) 1–22; Byrne & Hindmarsh, ACM Trans. Math. Softw. 1 (1975)"
+        " 71–96", NDF,
+        adaptive=True, stiff=True, options=control()[:-3], aliases=("ndf",),
+        memory=(
+            Memory("differences", "reals", vector=True, rows=NDF.orders + 2),
+            Memory("h", "times"),  # the step to try next, as with all adaptive methods
+            Memory("spacing", "times"),  # the step of the differences
+            Memory("order", "counts"),  # 0: no differences
+            Memory("equal", "counts"),  # steps of this size and order
+            Memory("rejected", "counts", on_edit="keep"),
+        ),
+    )
+)  # fmt: skip
 for _scheme, _text, _ref in (
     (EULER_MARUYAMA, "Euler–Maruyama, strong order 0.5", "Kloeden & Platen (1992), 10.2"),
     (MILSTEIN, "Milstein without derivatives, diagonal noise, strong order 1", "Kloeden & Platen (1992), 11.1"),

@@ -17,7 +17,7 @@ class Memory:
     """A number, or a vector with one number per component of the state, that a stepper keeps between two steps.
 
     `block` is "times" (float64), "reals" (the model's dtype, all vectors) or "counts" (int64); `on_edit` and `fresh`
-    as in the layout of the state.
+    as in the layout of the state. Of a table of vectors, `rows` says how many it has.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Memory:
     vector: bool = False
     on_edit: str = "restart"
     fresh: float = 0.0
+    rows: int = 1
 
 
 ADAPTIVE_MEMORY = (

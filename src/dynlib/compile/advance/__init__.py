@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynlib.compile.advance.bdf import bdf, bdf2, bdf2_adaptive
 from dynlib.compile.advance.dirk import dirk
 from dynlib.compile.advance.embedded import embedded
 from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
@@ -13,6 +14,7 @@ from dynlib.compile.forms import Form
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
 from dynlib.steppers.adams_bashforth import AdamsBashforth
+from dynlib.steppers.bdf import Differences, TwoStep
 from dynlib.steppers.composition import Composition
 from dynlib.steppers.dirk import Diagonal
 from dynlib.steppers.explicit_rk import Tableau
@@ -38,6 +40,12 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return dirk(model, stepper, method, form, used)
         case Rosenbrock() as method:
             return rosenbrock(model, stepper, method, form, used)
+        case Differences() as formulas:
+            return bdf(model, stepper, formulas, form, used)
+        case TwoStep() if stepper.adaptive:
+            return bdf2_adaptive(model, stepper, form, used)
+        case TwoStep():
+            return bdf2(model, stepper, form, used)
         case Stochastic() as scheme:
             return stochastic(model, stepper, scheme, form, used)
     if stepper.family != "iteration":

@@ -96,17 +96,10 @@ def first_step(form: Form, order: int) -> list[str]:
     ]
 
 
-def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt) -> Advance:
-    """A method with its control: everything but the outputs inside a step."""
-    solving = attempt.implicit
-    step = [
-        "if k1_valid == 0:",
-        "    " + form.rhs("k1", "t", "base"),
-        "    k1_valid = 1",
-        "if step == 0.0:  # choose the first step",
-        *("    " + line for line in first_step(form, attempt.order)),
-        "err = inf",
-        *attempt.begin,
+def attempts(form: Form, lines: list[str], shrink: list[str], solving: bool) -> list[str]:
+    """The loop of attempts, from `step` to one that is accepted or a failure; `shrink` sets `trial` after an error."""
+    model = form.model
+    return [
         "trial = smaller(step, max_step)",
         "retried = 0",
         "while True:  # attempts",
@@ -118,18 +111,34 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
         "        break",
         f"    h = {'F(dt)' if model.narrow else 'dt'}",
         *(["    unsolved = 0"] if solving else []),
-        *("    " + line for line in attempt.lines),
+        *("    " + line for line in lines),
         "    if err <= 1.0:",
         "        break",
         "    retried += 1",
         "    if err < inf:",
-        "        trial = dt / smaller(1.0 / min_factor, power(err, beta1) / safety)",
+        *("        " + line for line in shrink),
         "    else:",
         f"        trial = {'(0.25 if unsolved == 1 else 0.1)' if solving else '0.1'} * dt",
         "if status != 0:",
         "    if not err < inf:",
         f"        status = {'NEWTON_FAILED if unsolved == 1 else NOT_FINITE' if solving else 'NOT_FINITE'}",
         "    break",
+    ]
+
+
+def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt) -> Advance:
+    """A method with its control: everything but the outputs inside a step."""
+    solving = attempt.implicit
+    shrink = ["trial = dt / smaller(1.0 / min_factor, power(err, beta1) / safety)"]
+    step = [
+        "if k1_valid == 0:",
+        "    " + form.rhs("k1", "t", "base"),
+        "    k1_valid = 1",
+        "if step == 0.0:  # choose the first step",
+        *("    " + line for line in first_step(form, attempt.order)),
+        "err = inf",
+        *attempt.begin,
+        *attempts(form, attempt.lines, shrink, solving),
         *attempt.accepted,
     ]
     keep = [*form.each(f"{{k1}} = {{{attempt.end}}}")] if attempt.end else []
