@@ -166,7 +166,7 @@ register(
         "backward differentiation of orders 1 to 5 in the form of differences",
         "Shampine & Reichelt, SIAM J. Sci. Comput. 18 (1997) 1–22; Byrne & Hindmarsh, ACM Trans. Math. Softw. 1 (1975)"
         " 71–96", NDF,
-        adaptive=True, stiff=True, options=control()[:-3], aliases=("ndf",),
+        adaptive=True, stiff=True, options=control(safety=0.8)[:-3], aliases=("ndf",),
         memory=(
             Memory("differences", "reals", vector=True, rows=NDF.orders + 2),
             Memory("h", "times"),  # the step to try next, as with all adaptive methods
