@@ -218,7 +218,7 @@ PROBLEMS = (
         (1.706167732170483, -0.8928097010247975),
         "stiff",
         f"{TEST_SET}, VDPOL",
-        multiple=30,
+        multiple=100,
     ),
     Problem(
         "van der Pol, mu = 1000, T = 2000",
@@ -227,7 +227,7 @@ PROBLEMS = (
         (1.706167732170483, -0.8928097010247975e-3),
         "stiff",
         f"{TEST_SET}, VDPOL, in the time 1000 t",
-        multiple=50,
+        multiple=100,
         scale=1e-3,
         params={"mu": 1000.0},
     ),
@@ -248,7 +248,7 @@ PROBLEMS = (
         (1.000814870318523, 1228.178521549917, 132.0554942846706),
         "stiff",
         f"{TEST_SET}, OREGO",
-        multiple=500,
+        multiple=1e3,
     ),
     Problem(
         "HIRES: high irradiance response",
@@ -260,7 +260,7 @@ PROBLEMS = (
         ),
         "stiff",
         f"{TEST_SET}, HIRES",
-        multiple=50,
+        multiple=300,
         scale=1e-3,
     ),
 )  # fmt: skip
