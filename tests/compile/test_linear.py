@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dynlib import Model, load_model, ode_model
+from dynlib import Model, Sim, build, load_model, ode_model
 from dynlib.compile import factorization
 from dynlib.compile.cache import Store, cache_folder, load_module
 from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import layout_of
 from dynlib.compile.linear import Linear
-from dynlib.compile.matrices import Band, Full, Unrolled
+from dynlib.compile.matrices import Band, Full, Sparse, Unrolled
 from dynlib.compile.numba_backend import compile_module
 from dynlib.compile.writer import code_names
 from dynlib.errors import ModelError
@@ -47,10 +47,10 @@ class Bench:
             reals = np.zeros(self.linear.form.layout.size("reals"), dtype)
             reals[self.linear.form.layout["base"].span] = y
             reals[self.linear.form.layout["params"].span] = p
-            vector = np.array(b, dtype)
+            vector, tables = np.array(b, dtype), self.linear.form.tables
             outs = [np.zeros(self.model.n_states, dtype) for _ in range(3)]
             with np.errstate(all="ignore"):
-                singular = function(t, reals, dtype.type(diagonal), vector, *outs)
+                singular = function(t, reals, tables, dtype.type(diagonal), vector, *outs)
             found.append((singular, *outs))
         assert found[0][0] == found[1][0]
         for one, other in zip(found[0][1:], found[1][1:], strict=True):
@@ -90,7 +90,7 @@ def bench(model: Model) -> Bench:
         *([f"from dynlib.compile.elementary import {', '.join(sorted(used & NAMES))}"] if used & NAMES else []),
         "F = np.float32",
         *functions,
-        "def kernel(t, reals, out_d, out_b, out_x, out_product, out_slope):",
+        "def kernel(t, reals, tables, out_d, out_b, out_x, out_product, out_slope):",
         *(f"    {line}" for line in [*form.unpack(), *linear.unpack, *body]),
     ]
     source = "\n".join(lines) + "\n"
@@ -343,6 +343,74 @@ def test_the_text_does_not_grow_with_the_arrays() -> None:
         texts.append(bench(ode_model("m", **tables)).source)
     assert texts[0] != texts[1]
     assert re.sub(r"\d{3,}", "N", texts[0]) == re.sub(r"\d{3,}", "N", texts[1])
+
+
+RING = {
+    "constants": {"N": 20}, "params": {"K": 0.3}, "states": {"u[N]": "sin(i) for i in range(N)"},
+    "equations": {"u[i]": "K*sin(u[(i+1) % N] - u[i]) + u[(i-1) % N]*t"},
+}  # fmt: skip
+SPARSE: dict[str, dict[str, Any]] = {
+    "ring": RING,
+    "network": {  # conditions on indices around loops, products, and a condition on values
+        "constants": {"N": 40},
+        "params": {"K": 0.3, "w[N]": "0.1*i - 1.1 for i in range(N)"},
+        "states": {"s": 0.4, "u[N]": "cos(i) for i in range(N)"},
+        "equations": {
+            "s": "-s + u[3]",
+            "u[i]": "sum(w[j]*sum(u[j]*u[k] for k in range(j, N, 19)) for j in range(i % 5, N, 13)"
+                    " if j != i and j % 3 != i % 3)"
+                    " + sum(prod(u[k]*u[i] for k in range(j, j + 2)) for j in range(2) if w[i] > 0)"
+                    " + K*u[(i*5 + 2) % N] - u[i] + s*t",
+        },
+    },
+    "names": {
+        "states": {f"s{k}": 0.3 + 0.01 * k for k in range(30)},
+        "params": {"tables": 0.7},
+        "equations": {f"s{k}": f"-tables*s{k}*s{(k + 1) % 30} + sin(s{k} + t)" for k in range(30)},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SPARSE)
+def test_sparse_systems(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Jacobian is that of the equations, and systems with it are solved; the same bits in both modes."""
+    for constant, value in (("DETOUR", 1e-3), ("MOST_DENSE", 1.0)):  # also where a full matrix would be faster
+        monkeypatch.setattr(f"dynlib.compile.matrices.{constant}", value)
+    made = bench(ode_model("m", **SPARSE[name], dtype=dtype))
+    assert isinstance(made.linear.matrix, Sparse)
+    y, p = values(made.model)
+    wide = made if dtype == "float64" else bench(ode_model("m", **SPARSE[name]))
+    jacobian, slope = differences(wide, y, p, 0.5)
+    rtol, atol = (1e-7, 1e-8) if dtype == "float64" else (1e-4, 1e-5)
+    np.testing.assert_allclose(made.matrix(y, p), jacobian, rtol=rtol, atol=atol)
+    b = np.cos(np.arange(len(y)))
+    singular, x, _, found = made.all(y, p, 20.0, b)
+    assert singular == 0
+    np.testing.assert_allclose(found, slope, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(x, np.linalg.solve(20.0 * np.eye(len(y)) - jacobian, b), rtol=100 * rtol, atol=atol)
+
+
+def test_the_text_of_a_sparse_kernel_does_not_grow() -> None:
+    texts = []
+    for n in (1000, 2000):
+        made = bench(ode_model("m", **RING | {"constants": {"N": n}}))
+        assert isinstance(made.linear.matrix, Sparse)
+        texts.append(re.sub(r"\d{3,}", "N", made.source))
+    assert texts[0] == texts[1]
+
+
+def test_a_kernel_with_tables_runs() -> None:
+    """Implicit steps on a ring: as an explicit method goes, and the same bits interpreted and compiled."""
+    model = ode_model("ring", **RING)
+    ends = []
+    for arguments in ({"stepper": "rodas4", "jit": False}, {"stepper": "rodas4"}, {"stepper": "rk45", "jit": False}):
+        sim = Sim(build(model, rtol=1e-8, atol=1e-8, **arguments))  # type: ignore[arg-type]
+        assert sim.run(T=1.0).ok
+        ends.append(sim.state_vector())
+    assert len(sim.full_model.kernel.tables) == 1
+    assert ends[0].tobytes() == ends[1].tobytes()
+    np.testing.assert_allclose(ends[0], ends[2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("location", ["builtin://ode/lorenz", "builtin://ode/van_der_pol"])

@@ -13,6 +13,7 @@ from dynlib.compile.forms import Form, is_scalar
 from dynlib.compile.kernel import generated_module
 from dynlib.compile.layout import Layout
 from dynlib.compile.linear import Linear
+from dynlib.compile.matrices import Elements
 from dynlib.compile.skeleton import module_source
 from dynlib.compile.writer import Needs, code_names, needs_of
 from dynlib.errors import ModelError, Where
@@ -52,11 +53,15 @@ class Derivatives:
     def _linear(self) -> tuple[Linear, ModuleType]:
         used: set[str] = set()
         form = self._form()
-        linear = Linear(form, used)
+        linear = Linear(form, used, Elements)
         return linear, self._module("Jacobian", used, [*form.own_functions(used), *linear.functions()])
 
     def _module(self, what: str, used: set[str], functions: list[str]) -> ModuleType:
         return generated_module(module_source(self.model, f"and its {what}", used, functions, []))
+
+    @cached_property
+    def _tables(self) -> NDArray[np.int64]:
+        return self._linear[0].matrix.tables
 
     @property
     def sparsity(self) -> Sparsity:
@@ -66,15 +71,10 @@ class Derivatives:
     def elements(self, at: Point) -> Reals:
         """Those elements, in the same order."""
         linear, module = self._linear
-        matrix = linear.matrix
-        jac = np.zeros(matrix.shape, self.model.dtype)
-        given = self._given(linear.needs, at)
+        found = np.zeros(len(self.sparsity.rows), self.model.dtype)
         with np.errstate(all="ignore"):
-            if not matrix.unrolled:
-                module.jacobian(*given, jac)
-            elif jac.size:
-                jac[:] = module.jacobian(*given)
-        return matrix.elements(jac)
+            module.jacobian(*self._given(linear.needs, at), found, self._tables)
+        return found
 
     def time_slope(self, at: Point) -> Reals:
         """The derivative with respect to time, shape (n,)."""

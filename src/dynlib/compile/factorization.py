@@ -4,6 +4,9 @@ Matrices are full arrays of rows, or band arrays, whose row i holds columns i �
 right (the last `lower` are room for what exchanges of rows bring in). Factors replace nothing of `J`, so that it
 serves for several `d`. Gaussian elimination with exchange of rows (Golub & Van Loan, Matrix Computations, 4th ed.,
 algorithms 3.4.1 and 4.3.1). A pivot that is 0 or not finite ends the factorization with 1, for a singular matrix.
+
+Sparse matrices are the elements that can differ from 0, by row and column; their factors are those of `elimination`,
+row by row in its order, without exchange of rows (for `d·I − J` with the `d` of small steps none is needed).
 """
 
 from __future__ import annotations
@@ -143,4 +146,70 @@ def band_product(jac: Any, lower: Any, x: Any, out: Any) -> None:
         for j in range(max(0, i - lower), min(n, i + width - 2 * lower)):
             if j != i:
                 part = part + jac[i, j - i + lower] * x[j]
+        out[i] = part
+
+
+def sparse_factor(
+    jac: Any, diagonal: Any, growth: Any, place: Any, start: Any, middle: Any, columns: Any, lu: Any, row: Any
+) -> Any:
+    """The same for a sparse matrix; also 1 where the digits of what is on the diagonal may be lost.
+
+    `place` is where each element of `jac` lies in the factors; the others are the arrays of `Elimination`, and `row`
+    is room for one row. What the elimination by one pivot takes from a later element of the diagonal may be `growth`
+    times that pivot, at most: this measure is the same in all units of the states.
+    """
+    one = lu.dtype.type(1)
+    for p in range(len(lu)):
+        lu[p] = 0
+    for e in range(len(place)):
+        lu[place[e]] = -jac[e]
+    for i in range(len(middle)):
+        lu[middle[i]] = diagonal + lu[middle[i]]
+    for i in range(len(middle)):
+        at = middle[i]
+        for p in range(start[i], start[i + 1]):
+            row[columns[p]] = lu[p]
+        for p in range(start[i], at):
+            k = columns[p]
+            inverse = lu[middle[k]]
+            weight = row[k] * inverse
+            lu[p] = weight
+            if weight != 0:
+                before = row[i]
+                for q in range(middle[k] + 1, start[k + 1]):
+                    j = columns[q]
+                    row[j] = row[j] - weight * lu[q]
+                if abs((before - row[i]) * inverse) > growth:
+                    return 1
+        if not abs(row[i]) > 0 or row[i] - row[i] != 0:
+            return 1
+        lu[at] = one / row[i]
+        for p in range(at + 1, start[i + 1]):
+            lu[p] = row[columns[p]]
+    return 0
+
+
+def sparse_solve(lu: Any, order: Any, start: Any, middle: Any, columns: Any, row: Any, x: Any) -> None:
+    """`x` ← the solution for the right-hand side `x`."""
+    n = len(middle)
+    for i in range(n):
+        part = x[order[i]]
+        for p in range(start[i], middle[i]):
+            part = part - lu[p] * row[columns[p]]
+        row[i] = part
+    for i in range(n - 1, -1, -1):
+        part = row[i]
+        for p in range(middle[i] + 1, start[i + 1]):
+            part = part - lu[p] * row[columns[p]]
+        row[i] = part * lu[middle[i]]
+    for i in range(n):
+        x[order[i]] = row[i]
+
+
+def sparse_product(jac: Any, first: Any, cols: Any, x: Any, out: Any) -> None:
+    """`out` ← `jac·x`; row i holds the elements from `first[i]` to `first[i + 1]`."""
+    for i in range(len(out)):
+        part = out.dtype.type(0)
+        for e in range(first[i], first[i + 1]):
+            part = part + jac[e] * x[cols[e]]
         out[i] = part

@@ -8,6 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dynlib.compile.layout import Layout
 from dynlib.compile.writer import Needs, Writer, literal, needs_of
 from dynlib.spec.expressions import Name, Node, is_random, walk
@@ -18,6 +21,7 @@ SCALAR_LIMIT = 40
 WIENER_SITES = 2
 """Random numbers that a method for diagonal noise draws for each state in a step, at most."""
 _VECTOR = re.compile(r"\{(\w+)\}")
+NO_TABLES = np.zeros(1, np.int64)
 
 
 def is_scalar(model: Model) -> bool:
@@ -39,6 +43,7 @@ class Form:
     scalar: bool
     kept: dict[str, str]
     walls: bool = False  # there are times that a step must not cross
+    tables: NDArray[np.int64] = field(default_factory=lambda: NO_TABLES)  # what the kernel is given to look up
     scratch: list[str] = field(default_factory=list)
     sites: list[int] = field(default_factory=list)  # the next call of a random function in an event
     function_needs: dict[str, Needs] = field(default_factory=dict)

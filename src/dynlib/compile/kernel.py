@@ -11,6 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dynlib.compile import elementary
 from dynlib.compile.cache import Store, cache_folder, load_module
 from dynlib.compile.layout import Layout, layout_of
@@ -38,6 +41,8 @@ class Kernel:
     module: ModuleType = field(repr=False)
     jit: bool
     math: str
+    tables: NDArray[np.int64] = field(repr=False)
+    """Where the elements of sparse matrices lie: what the function looks up and the source does not say."""
 
     @property
     def function(self) -> Callable[..., int]:
@@ -75,8 +80,8 @@ def build_kernel(
             f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}"
         )
     layout = layout_of(model, stepper, observers)
-    source = kernel_source(model, stepper, layout, observers)
-    return Kernel(source, layout, generated_module(source, jit, math), jit, math)
+    source, tables = kernel_source(model, stepper, layout, observers)
+    return Kernel(source, layout, generated_module(source, jit, math), jit, math, tables)
 
 
 def generated_module(source: str, jit: bool = False, math: str = "strict") -> ModuleType:

@@ -6,7 +6,7 @@ bands where the elements that can differ from 0 lie near the diagonal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dynlib.compile.forms import Form
@@ -14,7 +14,7 @@ from dynlib.compile.matrices import Matrix, Unrolled, matrix_of
 from dynlib.compile.writer import Needs, Writer, needs_of
 from dynlib.spec.derivative import ONE, times
 from dynlib.spec.expressions import Name, Node
-from dynlib.spec.jacobian import Block, Jacobian, jacobian_blocks, time_slopes
+from dynlib.spec.jacobian import Block, Jacobian, Turns, jacobian_blocks, time_slopes
 
 
 class Linear:
@@ -25,18 +25,22 @@ class Linear:
     Raises `ModelError` for models whose Jacobian cannot be had.
     """
 
-    def __init__(self, form: Form, used: set[str]) -> None:
+    def __init__(self, form: Form, used: set[str], kind: Callable[[Form, Jacobian], Matrix] = matrix_of) -> None:
         self.form, self.used = form, used
         self.jacobian = jacobian_blocks(form.model)
         self.needs = needs_of(form.model, self.jacobian.nodes())
         self._slopes = time_slopes(form.model)
         self.slope_needs = needs_of(form.model, [e.expr for e in self._slopes])
-        self.matrix = matrix_of(form, self.jacobian.sparsity)
+        self.matrix = kind(form, self.jacobian)
         self.autonomous = not self._slopes
         """Whether the right-hand side does not depend on time: `time_slope` gives zeros."""
-        self.unpack = self.matrix.unpack
-        """Lines before the loop: arrays that the others use."""
         used |= self.matrix.functions
+
+    @property
+    def unpack(self) -> list[str]:
+        """Lines before the loop: arrays that the others use, also from the tables that the form keeps then."""
+        self.form.tables = self.matrix.tables
+        return self.matrix.unpack
 
     def functions(self) -> list[str]:
         """The functions of the module that the lines call, as text."""
@@ -51,7 +55,7 @@ class Linear:
         """`J` ← its value at a time and state."""
         given = self._given(self.needs, time, at)
         if not isinstance(self.matrix, Unrolled):
-            return [f"jacobian({', '.join([*given, 'lin_jac'])})"]
+            return [f"jacobian({', '.join([*given, 'lin_jac', *self._tables])})"]
         results = [f"lin_j{r}_{c}" for r, c in self.matrix.pattern]
         return [f"{_listed(results)} = jacobian({', '.join(given)})"] if results else []
 
@@ -97,6 +101,10 @@ class Linear:
             return [f"time_slope({', '.join([*given, form.spelled(out)])})"]
         return [f"{_listed([form.component(out, q.name) for q in form.model.states])} = time_slope({', '.join(given)})"]
 
+    @property
+    def _tables(self) -> list[str]:
+        return ["tables"] if self.matrix.counted else []
+
     def _given(self, needs: Needs, time: str, at: str) -> list[str]:
         """What the functions are called with: time, state, parameters and lags."""
         form = self.form
@@ -130,12 +138,16 @@ class Linear:
             }
             body.append(f"    return {_listed([found[at] for at in matrix.pattern])}")
         else:
-            head.append("jac")
+            head += ["jac", *self._tables]
             equals = "=" if self.jacobian.once else "+="
             if not self.jacobian.once:
                 body.append("    jac[:] = 0.0")
+            filling = _Filling(self.jacobian, matrix, writer, equals)
+            if matrix.counted:
+                loops = sum(block.turns is not None for block in self.jacobian.blocks())
+                body += [f"    lin_t{k} = -1" for k in range(loops)]
             for row in self.jacobian.rows:
-                _Filling(self.jacobian, matrix, writer, equals).block(row.block, None, row.state, row.index)
+                filling.block(row.block, None, row.state, row.index)
         self.used |= writer.used
         return [f"def jacobian({', '.join(head)}):", '    """Derivatives of the right-hand side."""', *body, "", ""]
 
@@ -146,23 +158,25 @@ def _listed(names: list[str]) -> str:
 
 
 class _Filling:
-    """Writes the lines that add the elements of one row block to the array `jac`."""
+    """Writes the lines that add the elements of row blocks to the array `jac`."""
 
     def __init__(self, jacobian: Jacobian, matrix: Matrix, writer: Writer, equals: str) -> None:
         self.jacobian, self.matrix, self.writer, self.equals = jacobian, matrix, writer, equals
         self.row = ""
+        self.visits = self.loops = 0  # elements and loops so far
 
     def block(self, block: Block, weight: Node | None, state: str = "", index: Node | None = None) -> None:
         """The lines of a block; `weight` is what all its elements are multiplied by."""
         writer = self.writer
         weight = self.named(weight, block.weight)
-        with self.turns(block):
+        with self.turns(block) as turn:
             if state:
                 self.row = self.place(state, index)
             weight = self.named(weight, block.others)
             for element in block.elements:
                 text = writer.value(element.value if weight is None else times(weight, element.value))
-                spot = self.matrix.spot(self.row, self.place(element.state, element.index))
+                spot = self.matrix.spot(self.row, self.place(element.state, element.index), self.visits, turn)
+                self.visits += 1
                 writer.emit(f"jac[{spot}] {self.equals} {text}")
             for inner in block.inner:
                 self.block(inner, weight)
@@ -180,18 +194,41 @@ class _Filling:
         return Name(key)
 
     @contextmanager
-    def turns(self, block: Block) -> Iterator[None]:
-        """The loop around a block; what is written meanwhile stands inside."""
+    def turns(self, block: Block) -> Iterator[str]:
+        """The loop around a block; what is written meanwhile stands inside. Gives what counts its turns, if needed."""
         if block.turns is None:
-            yield
+            yield ""
             return
+        counter = f"lin_t{self.loops}"
+        self.loops += 1
         writer, turns = self.writer, block.turns
-        bounds = ", ".join(_bare(writer.index(x)) for x in (turns.start, turns.stop, turns.step))
-        with writer.loop(turns.var, bounds):
+        with writer.loop(turns.var, self.bounds(turns)):
+            if self.matrix.counted:
+                writer.emit(f"{counter} += 1")
             if turns.cond is not None:
                 writer.emit(f"if {writer.condition(turns.cond)}:")
+                outside = writer.indent
                 writer.indent += "    "
-            yield
+            yield counter
+            if turns.cond is not None and self.matrix.counted and block.inner:
+                writer.indent = outside
+                writer.emit("else:")
+                writer.indent += "    "
+                self.skipped(block, int(counter.removeprefix("lin_t")) + 1)
+
+    def skipped(self, block: Block, loops: int) -> int:
+        """Count the turns of the loops inside a block without doing anything; gives the number of the next loop."""
+        writer = self.writer
+        for inner in block.inner:
+            if inner.turns is not None:
+                with writer.loop(inner.turns.var, self.bounds(inner.turns)):
+                    writer.emit(f"lin_t{loops} += 1")
+                    loops = self.skipped(inner, loops + 1)
+        return loops
+
+    def bounds(self, turns: Turns) -> str:
+        """What the loop ranges over."""
+        return ", ".join(_bare(self.writer.index(x)) for x in (turns.start, turns.stop, turns.step))
 
     def place(self, state: str, index: Node | None) -> str:
         """Where an element of the state is in the vector of all."""

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dynlib.compile.forms import Form
+from dynlib.compile.elimination import Elimination, elimination
+from dynlib.compile.forms import NO_TABLES, Form
 from dynlib.errors import ModelError, Where
-from dynlib.spec.jacobian import Sparsity
+from dynlib.spec.jacobian import Indices, Jacobian, Sparsity
 
 MAX_UNROLLED = 5
 """Most states whose linear systems are written out to scalars: up to here that is measured to be faster, by far."""
 MAX_FULL = 4000
 """Most states of a full matrix: 128 MB each for the Jacobian and its factors."""
+MAX_FILL = 10_000_000
+"""Most elements of a factor of a sparse matrix: 320 MB for both, and where they are."""
+DETOUR = 4.0
+"""How many multiplications of full rows one costs that has to look up where it stands."""
+MOST_DENSE = 0.25
+"""Up to this part of its elements a matrix is tried as a sparse one."""
+MAX_GROWTH, MAX_GROWTH_NARROW = 1e8, 1e3
+"""In the factors of a sparse matrix, what elimination by a pivot may take from the diagonal, as multiples of it."""
+NARROW = 8
+"""Bands up to this width are not tried as sparse matrices."""
 
 
-def matrix_of(form: Form, sparsity: Sparsity) -> Matrix:
-    """The form of matrix for a pattern of elements. Raises `ModelError` where none is small enough."""
+def matrix_of(form: Form, jacobian: Jacobian) -> Matrix:
+    """The form of matrix with the least work for a Jacobian. Raises `ModelError` where none is small enough."""
+    sparsity = jacobian.sparsity
     n = sparsity.n
     if form.scalar and n <= MAX_UNROLLED:
-        return Unrolled(form, sparsity)
-    if 2 * Band.width(sparsity) < n:
-        return Band(form, sparsity)
-    if n > MAX_FULL:
+        return Unrolled(form, jacobian)
+    banded = 2 * Band.width(sparsity) < n
+    if banded and Band.width(sparsity) <= NARROW:
+        return Band(form, jacobian)
+    possible = n <= MAX_FULL or (banded and n * Band.width(sparsity) <= MAX_FULL**2)
+    work = 2.0 * n * sparsity.lower * (sparsity.lower + sparsity.upper) if banded else 2.0 * n**3 / 3
+    if len(sparsity.rows) < MOST_DENSE * n * n:
+        limit = work / DETOUR if possible else np.inf
+        found = elimination(n, sparsity.rows, sparsity.cols, limit, MAX_FILL)
+        if found is not None:
+            return Sparse(form, jacobian, found)
+    if not possible:
         raise ModelError(
-            f"a full Jacobian has at most {MAX_FULL} rows, not {n}; use an explicit method", Where(form.model.name)
+            f"a full Jacobian has at most {MAX_FULL} rows, not {n}, and the factors of a sparse one at most {MAX_FILL} "
+            "elements; use an explicit method",
+            Where(form.model.name),
         )
-    return Full(form, sparsity)
+    return Band(form, jacobian) if banded else Full(form, jacobian)
 
 
 @dataclass
@@ -37,7 +59,22 @@ class Matrix(ABC):
     """The Jacobian `J` and the factors of `d·I − J`: names, arrays and lines. All names begin with `lin_`."""
 
     form: Form
-    sparsity: Sparsity
+    jacobian: Jacobian
+
+    @property
+    def sparsity(self) -> Sparsity:
+        """The elements that may differ from 0."""
+        return self.jacobian.sparsity
+
+    @property
+    def tables(self) -> Indices:
+        """Where elements lie, for the argument `tables` of the kernel."""
+        return NO_TABLES
+
+    @property
+    def counted(self) -> bool:
+        """Whether `spot` needs the number of the turn of a loop."""
+        return False
 
     @property
     def n(self) -> int:
@@ -59,18 +96,13 @@ class Matrix(ABC):
     def unpack(self) -> list[str]:
         """Lines that make the arrays."""
 
-    @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the array `lin_jac`."""
+    def spot(self, row: str, col: str, visit: int, turn: str) -> str:
+        """The index of an element in `jac`.
 
-    @abstractmethod
-    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Of such an array, the elements that may differ from 0, in the order of `sparsity`."""
-
-    @abstractmethod
-    def spot(self, row: str, col: str) -> str:
-        """The index of an element in `jac`."""
+        `visit` counts the elements in the order of the code. Inside of loops, `turn` is the code for the number of
+        turns before this one; else it is empty.
+        """
 
     @abstractmethod
     def factor(self, diagonal: str) -> list[str]:
@@ -100,17 +132,11 @@ class Full(Matrix):
         return frozenset({"full_factor", "full_solve", "full_product"})
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.n, self.n
-
-    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
-        return jac[self.sparsity.rows, self.sparsity.cols]
-
-    @property
     def unpack(self) -> list[str]:
-        return [*self.arrays(jac=self.shape, lu=self.shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
+        shape = self.n, self.n
+        return [*self.arrays(jac=shape, lu=shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
 
-    def spot(self, row: str, col: str) -> str:
+    def spot(self, row: str, col: str, visit: int, turn: str) -> str:
         return f"{row}, {col}"
 
     def factor(self, diagonal: str) -> list[str]:
@@ -136,19 +162,11 @@ class Band(Matrix):
         return frozenset({"band_factor", "band_solve", "band_product"})
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.n, self.width(self.sparsity)
-
-    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
-        sparsity = self.sparsity
-        found: NDArray[np.floating] = jac[sparsity.rows, sparsity.cols - sparsity.rows + sparsity.lower]
-        return found
-
-    @property
     def unpack(self) -> list[str]:
-        return [*self.arrays(jac=self.shape, lu=self.shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
+        shape = self.n, self.width(self.sparsity)
+        return [*self.arrays(jac=shape, lu=shape), f"lin_pivot = np.zeros({self.n}, np.int64)"]
 
-    def spot(self, row: str, col: str) -> str:
+    def spot(self, row: str, col: str, visit: int, turn: str) -> str:
         if row.isdigit() and col.isdigit():
             return f"{row}, {int(col) - int(row) + self.sparsity.lower}"
         return f"{row}, {col} - ({row}) + {self.sparsity.lower}"
@@ -163,6 +181,104 @@ class Band(Matrix):
         return [f"band_product(lin_jac, {self.sparsity.lower}, {x}, {out})"]
 
 
+@dataclass
+class Elements(Matrix):
+    """The elements that may differ from 0 alone, in the order of `sparsity`; nothing is factored."""
+
+    @cached_property
+    def _visits(self) -> list[Indices]:
+        """For each element in the order of the code, where it lies at every turn; 0 where it is always skipped."""
+        sparsity, found = self.sparsity, []
+        for visit in self.jacobian.visits():
+            spots = sparsity.where(visit.rows, visit.cols)
+            found.append(spots if visit.live is None else np.where(visit.live, spots, 0))
+        return found
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return np.cumsum([0, *(len(spots) for spots in self._visits)]).tolist()  # type: ignore[no-any-return]
+
+    @property
+    def tables(self) -> Indices:
+        return np.concatenate([NO_TABLES, *self._visits])
+
+    @property
+    def counted(self) -> bool:
+        return True
+
+    @property
+    def functions(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def unpack(self) -> list[str]:
+        return self.arrays(jac=(len(self.sparsity.rows),))
+
+    def spot(self, row: str, col: str, visit: int, turn: str) -> str:
+        if not turn:
+            return str(self._visits[visit][0])
+        return f"tables[{len(NO_TABLES) + self._starts[visit]} + {turn}]"
+
+    def factor(self, diagonal: str) -> list[str]:
+        raise TypeError("these elements are not factored")
+
+    def solve(self, x: str) -> list[str]:
+        raise TypeError("these elements are not factored")
+
+    def product(self, out: str, x: str) -> list[str]:
+        raise TypeError("these elements are not multiplied")
+
+
+@dataclass
+class Sparse(Elements):
+    """Elements with a fixed elimination; the kernel is given where everything lies."""
+
+    elimination: Elimination
+
+    @cached_property
+    def _arrays(self) -> dict[str, Indices]:
+        """The arrays that the functions use, by name."""
+        plan, sparsity = self.elimination, self.sparsity
+        return {
+            "first": np.searchsorted(sparsity.rows, np.arange(self.n + 1)),
+            "cols": sparsity.cols,
+            "place": plan.places(sparsity.rows, sparsity.cols),
+            "order": plan.order,
+            "start": plan.start,
+            "middle": plan.middle,
+            "columns": plan.columns,
+        }
+
+    @property
+    def tables(self) -> Indices:
+        return np.concatenate([super().tables, *self._arrays.values()])
+
+    @property
+    def functions(self) -> frozenset[str]:
+        return frozenset({"sparse_factor", "sparse_solve", "sparse_product"})
+
+    @property
+    def unpack(self) -> list[str]:
+        at = len(NO_TABLES) + self._starts[-1]
+        lines = []
+        for name, array in self._arrays.items():
+            lines.append(f"lin_{name} = tables[{at}:{at + len(array)}]")
+            at += len(array)
+        elements, factors = len(self.sparsity.rows), len(self.elimination.columns)
+        return [*lines, *self.arrays(jac=(elements,), lu=(factors,), row=(self.n,))]
+
+    def factor(self, diagonal: str) -> list[str]:
+        growth = self.form.number(MAX_GROWTH_NARROW if self.form.model.narrow else MAX_GROWTH)
+        given = f"lin_jac, {diagonal}, {growth}, lin_place, lin_start, lin_middle, lin_columns, lin_lu, lin_row"
+        return [f"singular = sparse_factor({given})"]
+
+    def solve(self, x: str) -> list[str]:
+        return [f"sparse_solve(lin_lu, lin_order, lin_start, lin_middle, lin_columns, lin_row, {x})"]
+
+    def product(self, out: str, x: str) -> list[str]:
+        return [f"sparse_product(lin_jac, lin_first, lin_cols, {x}, {out})"]
+
+
 class Unrolled(Matrix):
     """Every element a scalar; rows are exchanged by conditional assignments."""
 
@@ -175,17 +291,10 @@ class Unrolled(Matrix):
         return frozenset()
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.pattern),)
-
-    def elements(self, jac: NDArray[np.floating]) -> NDArray[np.floating]:
-        return jac
-
-    @property
     def unpack(self) -> list[str]:
         return []
 
-    def spot(self, row: str, col: str) -> str:
+    def spot(self, row: str, col: str, visit: int, turn: str) -> str:
         return f"{row}_{col}"
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dynlib.compile import roots
 from dynlib.compile.advance import Advance, advance_of
 from dynlib.compile.elementary import NAMES
@@ -20,12 +23,13 @@ from dynlib.steppers.registry import StepperSpec
 
 KERNEL_ARGUMENTS = (
     "times, reals, counts, config, horizon, n_limit, limit_status, n_pause, recording, cursor, last, select, "
-    "rec_t, rec_n, rec_kind, rec_y, log_t, log_n, log_id, log_y"
+    "tables, rec_t, rec_n, rec_kind, rec_y, log_t, log_n, log_id, log_y"
 )
 """Arguments of every kernel: the state's three blocks (changed in place), what to do, and the buffers to fill.
 
 `recording` is 0 (off), 1 (on) or 2 (on, starting with a sample of the state as it stands). `cursor` counts rows,
-log entries and the next point of the recording grid; `last` holds the time of the last sample.
+log entries and the next point of the recording grid; `last` holds the time of the last sample. `tables` are those
+of `Kernel`.
 """
 
 _SKELETON = """\
@@ -108,8 +112,10 @@ def kernel({arguments}):
 _SLOT = re.compile(r"^( *)\{(\w+)\}\n", re.MULTILINE)
 
 
-def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers: tuple[BoundObserver, ...] = ()) -> str:
-    """The text of the generated module: deterministic, readable, and all that a run executes."""
+def kernel_source(
+    model: Model, stepper: StepperSpec, layout: Layout, observers: tuple[BoundObserver, ...] = ()
+) -> tuple[str, NDArray[np.int64]]:
+    """The text of the generated module, deterministic, readable, and all that a run executes; and its tables."""
     scalar = is_scalar(model)
     names = code_names(model, scalar, [expr for o in observers for _, expr in o.updates])
     kept = {"base": "base", "out": "y", "params": "params"}
@@ -120,7 +126,8 @@ def kernel_source(model: Model, stepper: StepperSpec, layout: Layout, observers:
     functions = form.functions(used)
     body, more = _loop(model, stepper, layout, form, used, observers, barriers)
     statuses = [f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", body)]
-    return module_source(model, f"with stepper {stepper.name}", used, [*functions, *more], statuses) + body
+    text = module_source(model, f"with stepper {stepper.name}", used, [*functions, *more], statuses) + body
+    return text, form.tables
 
 
 def module_source(model: Model, what: str, used: set[str], functions: list[str], statuses: list[str]) -> str:

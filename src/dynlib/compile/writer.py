@@ -58,6 +58,7 @@ KERNEL_NAMES = frozenset(
         "record_t0",
         "record_dt",
         "select",
+        "tables",
         "rec_t",
         "rec_n",
         "rec_kind",

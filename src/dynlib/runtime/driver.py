@@ -193,7 +193,7 @@ def drive(
             status = Status(
                 function(
                     times, reals, counts, config, np.float64(task.horizon), n_limit, int(limit_status),
-                    int(counts[n_slot]) + ahead, mode, cursor, last, select, *samples, *events,
+                    int(counts[n_slot]) + ahead, mode, cursor, last, select, kernel.tables, *samples, *events,
                 )
             )  # fmt: skip
             mode = min(mode, 1)
