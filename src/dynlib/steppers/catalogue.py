@@ -136,7 +136,8 @@ for _name, _diagonal, _text, _ref, _aliases in (
 ):
     register(
         StepperSpec(
-            _name, ("ode",), "dirk", _diagonal.order, _diagonal.stages, "dense" if _diagonal.dense else "hermite", 3,
+            _name, ("ode",), "dirk", _diagonal.order, _diagonal.stages, "dense" if _diagonal.dense else "hermite",
+            _diagonal.dense_order or 3,
             f"{_text}, L-stable, with step-size control", _ref, _diagonal,
             adaptive=True, stiff=True, aliases=_aliases, options=_DIRK, memory=ADAPTIVE_MEMORY,
         )

@@ -122,5 +122,18 @@ ESDIRK54 = Diagonal(
         23 / 125 - 1914490192573 / 13754262428401,
     ),
     error_order=4,
+    dense=(
+        (1.0, -3.07029075205247471, 2.98271722766598838, -0.951892544723253929),
+        (0.0, 4.27747114637305705, -8.71280656918507514, 4.39586935370227783),
+        (0.0, -2.12274830351796949, 5.3360425680369097, -2.94065777426869753),
+        (0.0, 0.970743662661383408, -0.212826635241613962, -0.325751854899481232),
+        (0.0, -0.772218992293793874, 2.95410232951914429, -1.82946725099246128),
+        (0.0, 0.565768724357634977, -1.780679891851028, 1.05262555670945351),
+        (0.0, 0.151274514472162636, -0.566549028944325271, 0.599274514472162636),
+    ),
+    dense_order=4,
 )  # fmt: skip
-"""ESDIRK5(4)7L[2]SA2: Kennedy & Carpenter, Appl. Numer. Math. 146 (2019) 221–244."""
+"""ESDIRK5(4)7L[2]SA2: Kennedy & Carpenter, Appl. Numer. Math. 146 (2019) 221–244.
+
+The dense output follows from the order conditions: of degree 4, its slopes at both ends those of the method, so that
+it joins smoothly, and of the two numbers then left those with the least errors of order 5 over the step."""
