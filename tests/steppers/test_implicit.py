@@ -221,14 +221,18 @@ def test_a_pole_ends_the_run_with_what_is_before_it(spec: StepperSpec) -> None:
 def test_models_without_a_jacobian_are_refused_at_once(spec: StepperSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrices, "MAX_FULL", 5)
     model = ode_model("wide", states={"u[6]": 1.0}, equations={"u[i]": "-sum(u[j] for j in range(6))"})
-    with pytest.raises(ModelError, match=rf"wide: stepper '{spec.name}' needs the Jacobian .* 5 rows.*explicit stepper"):
+    with pytest.raises(
+        ModelError, match=rf"wide: stepper '{spec.name}' needs the Jacobian .* 5 rows.*explicit stepper"
+    ):
         build(model, stepper=spec.name, jit=False)
 
 
 def test_a_name_with_a_hyphen_goes_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Model file, command line and snapshot file."""
     path = tmp_path / "model.toml"
-    path.write_text('[model]\ntype = "ode"\n[states]\nx = 1.0\n[equations.rhs]\nx = "-x"\n[sim]\nstepper = "tr-bdf2a"\n')
+    path.write_text(
+        '[model]\ntype = "ode"\n[states]\nx = 1.0\n[equations.rhs]\nx = "-x"\n[sim]\nstepper = "tr-bdf2a"\n'
+    )
     assert build(path, jit=False).stepper.name == "tr-bdf2a"
     end = tmp_path / "end.npz"
     assert main(["run", str(path), "--stepper", "trbdf2", "--no-jit", "--T", "1", "--snapshot", str(end)]) == 0
