@@ -21,6 +21,7 @@ from dynlib.compile.factorization import (
     full_factor,
     full_product,
     full_solve,
+    magnitude,
     sparse_factor,
     sparse_product,
     sparse_solve,
@@ -211,7 +212,7 @@ def randn(seed: Any, stream: Any, step: Any, index: Any) -> Any:
 PLAIN: tuple[Callable[..., Any], ...] = (
     sqrt, floor, ceil, trunc, rint, copysign, smaller, larger, hypot, modulo, floor_divide,
     _high, _low, philox, _unit, rand, randn,
-    full_factor, full_solve, full_product, band_factor, band_solve, band_product, rescaled,
+    magnitude, full_factor, full_solve, full_product, band_factor, band_solve, band_product, rescaled,
     sparse_factor, sparse_solve, sparse_product,
 )  # fmt: skip
 """Functions whose Python text is also their compiled meaning."""

@@ -13,6 +13,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+
+def magnitude(jac: Any) -> Any:
+    """The Frobenius norm of the elements, a bound for the largest eigenvalue of the matrix that they make."""
+    total = jac.dtype.type(0)
+    for x in jac.flat:
+        total = total + x * x
+    return np.sqrt(total)
+
 
 def full_factor(jac: Any, diagonal: Any, lu: Any, pivot: Any) -> Any:
     """`lu` and `pivot` ← factors of `diagonal·I − jac`, pivots as reciprocals; 1 if that is singular, else 0."""

@@ -90,6 +90,15 @@ class Linear:
             *form.each(f"{{{out}}} = lin_b[#]"),
         ]
 
+    def magnitude(self, name: str) -> list[str]:
+        """`name` ← the Frobenius norm of `J`, a bound for its largest eigenvalue."""
+        if not isinstance(self.matrix, Unrolled):
+            self.used.add("magnitude")
+            return [f"{name} = np.float64(magnitude(lin_jac))"]
+        self.used.add("sqrt")
+        squares = [f"lin_j{r}_{c} * lin_j{r}_{c}" for r, c in self.matrix.pattern]
+        return [f"{name} = np.float64(sqrt({' + '.join(squares)}))" if squares else f"{name} = 0.0"]
+
     def time_slope(self, out: str, time: str, at: str) -> list[str]:
         """`out` ← `∂f/∂t` at a time and state."""
         form = self.form

@@ -128,7 +128,7 @@ KERNEL_NAMES = frozenset(
             "near",
         ),
         *(
-            "halt",
+            *("halt", "stiff", "signs", "calm"),
             "clock",
             "turn",
             "kicks",

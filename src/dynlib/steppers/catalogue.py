@@ -11,6 +11,7 @@ from dynlib.steppers.explicit_rk import BS32, DORMAND_PRINCE, EULER, MIDPOINT, R
 from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, register
 from dynlib.steppers.rosenbrock import RODAS4, RODAS5P
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
+from dynlib.steppers.switching import AUTO
 from dynlib.steppers.verner import VERNER7, VERNER9
 
 
@@ -176,6 +177,14 @@ register(
             Memory("equal", "counts"),  # steps of this size and order
             Memory("rejected", "counts", on_edit="keep"),
         ),
+    )
+)  # fmt: skip
+register(
+    StepperSpec(
+        "auto", ("ode",), "switching", 5, 8, "dense", 4, "Dormand–Prince 5(4), or RODAS5P where the problem is stiff",
+        f"{_HW}, IV.2; Steinebach, BIT Numer. Math. 63 (2023) 27", AUTO,
+        adaptive=True, stiff=True, options=control(0.85, -0.2, max_factor=6.0),
+        memory=(*ADAPTIVE_MEMORY, Memory("stiff", "counts"), Memory("signs", "counts"), Memory("calm", "counts")),
     )
 )  # fmt: skip
 for _scheme, _text, _ref in (

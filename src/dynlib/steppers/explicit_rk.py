@@ -40,6 +40,11 @@ class Tableau:
         """Number of stages."""
         return len(self.b)
 
+    @property
+    def end_slope(self) -> int:
+        """The number of the slope at the end of a step."""
+        return self.stages if self.first_same_as_last else self.stages + 1
+
 
 EULER = Tableau(1, (0.0,), ((),), (1.0,))
 MIDPOINT = Tableau(2, (0.0, 0.5), ((), (0.5,)), (0.0, 1.0))

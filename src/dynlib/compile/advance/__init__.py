@@ -9,6 +9,7 @@ from dynlib.compile.advance.fixed import adams_bashforth, explicit, iteration
 from dynlib.compile.advance.parts import Advance
 from dynlib.compile.advance.rosenbrock import rosenbrock
 from dynlib.compile.advance.stochastic import stochastic
+from dynlib.compile.advance.switching import switching
 from dynlib.compile.advance.symplectic import symplectic
 from dynlib.compile.forms import Form
 from dynlib.errors import ConfigError
@@ -21,6 +22,7 @@ from dynlib.steppers.explicit_rk import Tableau
 from dynlib.steppers.registry import StepperSpec
 from dynlib.steppers.rosenbrock import Rosenbrock
 from dynlib.steppers.stochastic import Stochastic
+from dynlib.steppers.switching import Switching
 
 __all__ = ["Advance", "advance_of"]
 
@@ -46,6 +48,8 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return bdf2_adaptive(model, stepper, form, used)
         case TwoStep():
             return bdf2(model, stepper, form, used)
+        case Switching() as pair:
+            return switching(model, stepper, pair, form, used)
         case Stochastic() as scheme:
             return stochastic(model, stepper, scheme, form, used)
     if stepper.family != "iteration":

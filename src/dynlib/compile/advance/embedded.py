@@ -17,16 +17,20 @@ def embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -
     The slope at the end of a step is the first of the next one: the last stage where the method has it so, and
     computed once the step is accepted where it has not.
     """
-    last = tableau.stages if tableau.first_same_as_last else tableau.stages + 1
+    advance = controlled(model, stepper, form, explicit_attempt(tableau, form))
+    advance.prepare_outputs, advance.interpolate = explicit_extension(tableau, form)
+    return advance
+
+
+def explicit_attempt(tableau: Tableau, form: Form) -> Attempt:
+    """One attempt at a step."""
+    end = f"k{tableau.end_slope}"
     lines = stages(tableau, form)
     after: list[str] = []
     if not tableau.first_same_as_last:
         lines += form.each(f"{{new}} = {{base}} + h * ({combination(form, tableau.b)})")
-        after = ["# slope at the end", form.rhs(f"k{last}", form.end_time, "new")]
-    lines += _error(tableau, form)
-    advance = controlled(model, stepper, form, Attempt(lines, tableau.error_order, accepted=after, end=f"k{last}"))
-    advance.prepare_outputs, advance.interpolate = _extension(tableau, form, last)
-    return advance
+        after = ["# slope at the end", form.rhs(end, form.end_time, "new")]
+    return Attempt([*lines, *_error(tableau, form)], tableau.error_order, accepted=after, end=end)
 
 
 def _error(tableau: Tableau, form: Form) -> list[str]:
@@ -42,9 +46,9 @@ def _error(tableau: Tableau, form: Form) -> list[str]:
     ]
 
 
-def _extension(tableau: Tableau, form: Form, last: int) -> tuple[list[str], list[str]]:
-    """The continuous extension in the nested form of HNW I, II.6 (codes CONTD5 and CONTD8)."""
-    one = form.number(1.0)
+def explicit_extension(tableau: Tableau, form: Form) -> tuple[list[str], list[str]]:
+    """The lines that prepare and compute the continuous extension, nested as in HNW I, II.6 (codes CONTD5, CONTD8)."""
+    one, last = form.number(1.0), tableau.end_slope
     prepare: list[str] = []
     for j, (node, row) in enumerate(tableau.more, last + 1):
         prepare += stage(form, j, node, row)

@@ -18,6 +18,15 @@ def rosenbrock(model: Model, stepper: StepperSpec, method: Rosenbrock, form: For
     The Jacobian and the slope in time are those at the beginning of the step, whatever attempts are made at it.
     """
     linear = linear_of(form, stepper, used)
+    advance = controlled(model, stepper, form, rosenbrock_attempt(method, linear, form))
+    advance.unpack += linear.unpack
+    advance.functions = linear.functions()
+    advance.prepare_outputs, advance.interpolate = rosenbrock_extension(method, form)
+    return advance
+
+
+def rosenbrock_attempt(method: Rosenbrock, linear: Linear, form: Form) -> Attempt:
+    """One attempt at a step."""
     begin = linear.evaluate("t", "base")
     if not linear.autonomous:
         begin += linear.time_slope("g", "t", "base")
@@ -31,12 +40,7 @@ def rosenbrock(model: Model, stepper: StepperSpec, method: Rosenbrock, form: For
         *indented(_stages(method, linear, form)),
         *indented(norm(form, "err", scale(form), f"part = ({combination(form, method.error, 'z')}) / scale")),
     ]
-    attempt = Attempt(lines, method.error_order, begin=begin, implicit=True)
-    advance = controlled(model, stepper, form, attempt)
-    advance.unpack += linear.unpack
-    advance.functions = linear.functions()
-    advance.prepare_outputs, advance.interpolate = _extension(method, form)
-    return advance
+    return Attempt(lines, method.error_order, begin=begin, implicit=True)
 
 
 def _stages(method: Rosenbrock, linear: Linear, form: Form) -> list[str]:
@@ -65,8 +69,8 @@ def _state(at: str, method: Rosenbrock, j: int, row: tuple[float, ...], form: Fo
     return form.each(f"{{{at}}} = {{base}} + {combination(form, row, 'z')}")
 
 
-def _extension(method: Rosenbrock, form: Form) -> tuple[list[str], list[str]]:
-    """The continuous extension (HW II, IV.7)."""
+def rosenbrock_extension(method: Rosenbrock, form: Form) -> tuple[list[str], list[str]]:
+    """The lines that prepare and compute the continuous extension (HW II, IV.7)."""
     one = form.number(1.0)
     names = [f"q{j}" for j in range(1, len(method.dense) + 1)]
     rows = [f"{{{q}}} = {combination(form, row, 'z')}" for q, row in zip(names, method.dense, strict=True)]
