@@ -128,7 +128,7 @@ KERNEL_NAMES = frozenset(
             "near",
         ),
         *(
-            *("halt", "stiff", "signs", "calm"),
+            *("halt", "stiff", "signs", "sign", "calm"),
             "clock",
             "turn",
             "kicks",

@@ -26,17 +26,11 @@ def switching(model: Model, stepper: StepperSpec, method: Switching, form: Form,
             "if stiff == 0:",
             *indented(norm(form, "d0", f"part = {{k{last}}} - {{k{before}}}")),
             *indented(norm(form, "d1", "part = {new} - {mid}")),
-            f"    if dt * d0 > {method.bound!r} * d1:",
-            "        signs += 1",
-            "        calm = 0",
-            "    else:",
-            "        calm += 1",
-            f"        if calm >= {method.calm}:",
-            "            signs = 0",
+            f"    sign = dt * d0 > {method.bound!r} * d1",
             "else:",
             "    " + form.rhs(explicit.end, form.end_time, "new"),
             *indented(linear.magnitude("d0")),
-            f"    signs = signs + 1 if dt * d0 < {0.5 * method.bound!r} else 0",
+            f"    sign = dt * d0 < {0.5 * method.bound!r}",
         ],
         end=explicit.end,
         implicit=True,
@@ -44,6 +38,11 @@ def switching(model: Model, stepper: StepperSpec, method: Switching, form: Form,
     advance = controlled(model, stepper, form, attempt)
     advance.unpack += [*linear.unpack, "stiff = counts[@stiff]", "signs = counts[@signs]", "calm = counts[@calm]"]
     advance.commit += [
+        "calm = 0 if sign else calm + 1",
+        "if sign:",
+        "    signs += 1",
+        f"elif stiff != 0 or calm >= {method.calm}:",
+        "    signs = 0",
         f"if signs >= {method.signs}:",
         "    stiff = 1 - stiff",
         "    signs = 0",
@@ -52,6 +51,10 @@ def switching(model: Model, stepper: StepperSpec, method: Switching, form: Form,
     advance.pack += ["counts[@stiff] = stiff", "counts[@signs] = signs", "counts[@calm] = calm"]
     one, other = explicit_extension(method.explicit, form), rosenbrock_extension(method.implicit, form)
     advance.prepare_outputs, advance.interpolate = _either(one[0], other[0]), _either(one[1], other[1])
+    rows = [f"r{j}" for j in range(3, 4 + len(method.explicit.dense))]
+    rows += [f"q{j}" for j in range(1, 1 + len(method.implicit.dense))]
+    # each extension is prepared where it is used; the other one then has no values yet
+    advance.unpack += form.each(*(f"{{{name}}} = {form.number(0.0)}" for name in ("delta", "bend", *rows)))
     advance.functions = linear.functions()
     return advance
 
