@@ -27,8 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from kernel_call import KernelCall
-from models.rhs import Field
-from scipy.optimize import brentq
+from validation.bifurcations import DOUBLINGS, HOPF_POINTS, doubling
 from validation.problems import PROBLEMS, Problem, problem, steppers
 
 import dynlib
@@ -172,44 +171,17 @@ def energies(only: str, known: list[Energy], steps: int = 1_000_000) -> list[Ene
     return found
 
 
-def hopf(name: str, parameter: str, low: float, high: float, start: tuple[float, ...]) -> float:
-    """The value of a parameter at which the leading eigenvalues of rest lie on the imaginary axis."""
-
-    def leading(value: float) -> float:
-        rest = Field(name, **{parameter: value})
-        return float(rest.eigenvalues(rest.equilibrium(start))[0].real)
-
-    return float(brentq(leading, low, high, xtol=1e-13, rtol=1e-14))
-
-
 def bifurcations() -> list[Value]:
-    from validation.test_validation import cascade
-
-    rows = (
-        ("Lorenz, rho", "ode/lorenz", "rho", 20.0, 28.0, (8.0, 8.0, 24.0), "24.7368421052632", "exact, 470/19"),
-        ("Hodgkin–Huxley, I, lower", "ode/hodgkin_huxley", "I", 9.0, 11.0, (5.3, 0.1, 0.4, 0.4), "9.775437995393",
-         "interval arithmetic; Hassard, J. Theor. Biol. 71 (1978) 401–420: 9.78"),
-        ("Hodgkin–Huxley, I, upper", "ode/hodgkin_huxley", "I", 150.0, 160.0, (21.9, 0.4, 0.1, 0.65),
-         "154.522433665808", "interval arithmetic; Hassard (1978): 154.5"),
-        ("FitzHugh–Nagumo, I, lower", "ode/fitzhugh_nagumo", "I", 0.2, 0.5, (-1.0, -0.3), "0.3312813374547463",
-         "closed form"),
-        ("FitzHugh–Nagumo, I, upper", "ode/fitzhugh_nagumo", "I", 1.2, 1.6, (1.0, 2.1), "1.4187186625452537",
-         "closed form"),
-        ("Morris–Lecar, I, lower", "ode/morris_lecar", "I", 90.0, 100.0, (-26.0, 0.13), "93.86",
-         "Rinzel & Ermentrout (1998)"),
-        ("Morris–Lecar, I, upper", "ode/morris_lecar", "I", 200.0, 220.0, (8.0, 0.6), "212",
-         "Rinzel & Ermentrout (1998)"),
-    )  # fmt: skip
     found = []
-    for what, model, parameter, low, high, start, published, source in rows:
-        value = hopf(model, parameter, low, high, start)
-        found.append(Value(f"Hopf point of {what}", published, value, abs(value - float(published)), source))
-    expected = [3.0, 1 + math.sqrt(6), 3.544090359551923, 3.564407266095433, 3.568759419543826, 3.569691609801397]
-    for k, (below, near) in enumerate(zip([1.0, *expected], expected)):
-        value = cascade(k, below, near)
+    for point in HOPF_POINTS:
+        value = point.locate()
+        error = abs(value - point.published)
+        found.append(Value(f"Hopf point of {point.name}", digits(point.published), value, error, point.source))
+    for k, published in enumerate(DOUBLINGS):
+        value = doubling(k)
         source = ("exact: 3", "exact: 1 + √6")[k] if k < 2 else "Newton's method with 16 digits"
         what = f"Logistic map, period {2**k} → {2 ** (k + 1)}"
-        found.append(Value(what, f"{near:.15g}", value, abs(value - near), source))
+        found.append(Value(what, digits(published), value, abs(value - published), source))
     return found
 
 

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from validation.bifurcations import DOUBLINGS, HOPF_POINTS, HopfPoint, doubling
 from validation.problems import PROBLEMS, Problem, lorenz_by_taylor, problem, steppers, tolerances
 
-import dynlib
-from dynlib import Sim, Status, StepperSpec
+from dynlib import Status, StepperSpec
 
 NAMED = dict(ids=lambda x: x.name)
 SMOOTH = [p for p in PROBLEMS if p.kind != "stiff"]
@@ -101,40 +100,16 @@ def test_symplectic_methods_keep_the_energy_for_a_million_steps(spec: StepperSpe
 # -- bifurcations --------------------------------------------------------------------------------------------------
 
 
-def cascade(k: int, below: float, near: float) -> float:
-    """Where the orbit of period 2^k of the logistic map loses its stability: its multiplier is -1.
-
-    `below` is the value at which it is born, `near` one close to the value sought.
-    """
-    sim = Sim(dynlib.build("builtin://map/logistic", jit=False))
-    n = 2**k
-    at = [0.5]
-
-    def orbit(r: float, x: float) -> np.ndarray:
-        sim.run(N=n, ic=[x], params={"r": r})
-        return sim.results()["x"]
-
-    def multiplier(r: float) -> float:
-        for _ in range(50):
-            x = orbit(r, at[0])
-            slope = math.prod(r * (1 - 2 * x[:-1]))
-            change = (x[-1] - x[0]) / (slope - 1)
-            at[0] -= change
-            if abs(change) < 1e-14:
-                return slope
-        raise ArithmeticError("Newton's method did not converge")
-
-    low, high = near - 0.1 * (near - below), near + 0.02 * (near - below)
-    sim.run(N=2000 * n, ic=[0.5], params={"r": low}, record=False)
-    at[0] = float(sim.state_vector()[0])
-    return float(brentq(lambda r: multiplier(r) + 1, low, high, xtol=1e-15))
+@pytest.mark.parametrize("point", HOPF_POINTS, **NAMED)
+def test_hopf_points(point: HopfPoint) -> None:
+    """The published values, to their last digit."""
+    assert point.locate() == pytest.approx(point.published, abs=point.within)
 
 
 def test_period_doubling_cascade_of_the_logistic_map() -> None:
     """M. J. Feigenbaum, J. Stat. Phys. 19 (1978) 25–52: r1 = 3, r2 = 1 + sqrt(6), and the ratio of the distances."""
-    expected = [3.0, 1 + math.sqrt(6), 3.544090359551923, 3.564407266095433, 3.568759419543826, 3.569691609801397]
-    found = [cascade(k, below, near) for k, (below, near) in enumerate(zip([1.0, *expected], expected, strict=False))]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    found = [doubling(k) for k in range(len(DOUBLINGS))]
+    np.testing.assert_allclose(found, DOUBLINGS, rtol=0, atol=1e-12)
     gaps = np.diff(found)
     assert gaps[3] / gaps[4] == pytest.approx(4.669, abs=0.01)
 
