@@ -82,6 +82,11 @@ class Field:
             columns.append([complex(v).imag / STEP for v in self._system(self.model.equations, t, point)])
         return np.array(columns).T
 
+    def slope(self, parameter: str, y: Sequence[float] | Vector, t: float = 0.0) -> Vector:
+        """Partial derivatives with respect to a parameter, in the same way."""
+        names = {**self._names(t, [float(v) for v in y]), parameter: complex(self.params[parameter], STEP)}
+        return np.array([complex(v).imag / STEP for v in self._values(self.model.equations, names)])
+
     def stated_jacobian(self, y: Sequence[float] | Vector) -> Vector:
         """The Jacobian as the model file states it."""
         names = self._names(0.0, [float(v) for v in y])
@@ -127,7 +132,9 @@ class Field:
         return {**self.params, "t": t, **dict(zip(self.states, y, strict=True))}
 
     def _system(self, equations: tuple[Equation, ...], t: float, y: Sequence[Number]) -> list[Number]:
-        names = self._names(t, y)
+        return self._values(equations, self._names(t, y))
+
+    def _values(self, equations: tuple[Equation, ...], names: dict[str, Number]) -> list[Number]:
         found: dict[str, Number] = {}
         for e in equations:
             for i in e.loop.indices if e.loop else (0,):

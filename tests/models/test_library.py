@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.optimize import brentq
 from scipy.special import ellipk
 from validation.problems import PROBLEMS
 
+from dynlib import build
 from dynlib.spec.locations import builtin_models, load_model
 from dynlib.spec.model import Model
 
@@ -101,6 +103,24 @@ def test_stated_jacobians_are_the_derivatives_of_the_equations(location: str) ->
     for _ in range(10):
         y = rng.uniform(-2.0, 2.0, len(field.states))
         np.testing.assert_allclose(field.stated_jacobian(y), field.jacobian(y), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_derived_jacobians_are_the_derivatives_of_the_equations(location: str) -> None:
+    """Also the slopes in each scalar parameter; the code that kernels use against infinitesimal numbers."""
+    model = replace(load_model(location), jacobian=())
+    field, full = Field(model), build(model, jit=False)
+    rng = np.random.default_rng(7)
+    for t in (0.0, 0.7, 31.0):
+        y = field.initial * rng.uniform(0.8, 1.25, len(field.states)) + rng.uniform(0.0, 0.1, len(field.states))
+        expected = field.jacobian(y, t)
+        assert np.all(np.isfinite(expected))
+        size = 1e-13 * np.abs(expected).max(initial=0.0)
+        np.testing.assert_allclose(full.jacobian(t=t, y=y), expected, rtol=1e-11, atol=size)
+        for q in (q for q in model.params if q.size is None):
+            np.testing.assert_allclose(
+                full.parameter_derivative(q.name, t=t, y=y), field.slope(q.name, y, t), rtol=1e-11, atol=1e-12
+            )
 
 
 def test_three_models_state_a_jacobian_and_four_an_inverse() -> None:
