@@ -243,7 +243,9 @@ def check_document(model: Model) -> None:
 
 
 def check_derivatives(model: Model) -> None:
-    """Jacobian and tangent observer exist, or a `ModelError` says why not."""
+    """Jacobian, slopes and tangent observer exist, or a `ModelError` says why not; what exists can be computed."""
+    if model.n_states <= RUN_STATES and model.n_params <= RUN_STATES and step_work(model) <= RUN_WORK:
+        check_numbers(model)
     try:
         jacobian = jacobian_of(model)
         observer = largest_lyapunov(model)
@@ -256,6 +258,25 @@ def check_derivatives(model: Model) -> None:
         run(model, observers=(observer,))
 
 
+def check_numbers(model: Model) -> None:
+    """A stated Jacobian is what is derived, or refused; derivatives are computed."""
+    try:
+        full = build(model, jit=False)
+    except ModelError as problem:
+        demand(bool(model.jacobian) and len(str(problem)) <= MESSAGE, f"not built: {problem}")
+        full = build(replace(model, jacobian=()), jit=False)
+    except ConfigError:
+        return
+    try:
+        demand(full.jacobian().shape == (model.n_states, model.n_states), "a Jacobian of another size")
+        demand(full.time_derivative().shape == (model.n_states,), "a slope of another size")
+        for q in model.params[:3]:
+            if q.size is None:
+                demand(full.parameter_derivative(q.name).shape == (model.n_states,), "a slope of another size")
+    except ModelError as problem:
+        demand(len(str(problem)) <= MESSAGE, "a long error")
+
+
 def run(
     model: Model,
     stepper: str | None = None,
@@ -263,9 +284,12 @@ def run(
     n: int = 3,
     dt: float | None = None,
 ) -> Sim | None:
-    """A session after `n` recorded steps of interpreted code; None where stepper or options do not fit the model."""
+    """A session after `n` recorded steps of interpreted code; None where stepper or options do not fit the model.
+
+    Without the Jacobian that the model states, which is mostly wrong here and would be refused.
+    """
     try:
-        full = build(model, stepper=stepper, dt=dt, jit=False, observers=observers)
+        full = build(replace(model, jacobian=()), stepper=stepper, dt=dt, jit=False, observers=observers)
     except ConfigError:
         return None
     ast.parse(full.kernel.source)

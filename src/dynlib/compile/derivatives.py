@@ -19,10 +19,13 @@ from dynlib.compile.writer import Needs, code_names, needs_of
 from dynlib.errors import ModelError, Where
 from dynlib.spec.jacobian import Sparsity, parameter_slopes
 from dynlib.spec.model import Equation, Model, Quantity
+from dynlib.spec.work import step_work, work_of, work_of_calls
 
 Reals = NDArray[np.floating]
 TRIALS = 6
 """Points at which a stated Jacobian is compared with the derived one."""
+MAX_CHECKED = 20_000.0
+"""Operations of the equations and of a stated Jacobian up to which they are compared: about a second, at most."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,10 @@ class Derivatives:
 def check_jacobian(model: Model, layout: Layout) -> None:
     """Compare the Jacobian that a model states with the derived one, at points near its initial state and parameters.
 
-    A point where not all of both is finite is left out, and so is a model for which none can be derived. Raises
-    `ModelError` where they differ by more than rounding.
+    A point where not all of both is finite is left out, and so is a model for which none can be derived, or whose
+    equations take long. Raises `ModelError` where they differ by more than rounding.
     """
-    if not model.jacobian:
+    if not model.jacobian or _work(model) > MAX_CHECKED:
         return
     wide = replace(model, dtype="float64")
     stated, derived = Derivatives(wide, layout), Derivatives(replace(wide, jacobian=()), layout)
@@ -154,6 +157,11 @@ def check_jacobian(model: Model, layout: Layout) -> None:
                 "Correct the expression, or leave the table out: it is derived then",
                 Where(model.source or model.name, "equations.jacobian"),
             )
+
+
+def _work(model: Model) -> float:
+    calls = work_of_calls(model, Where())
+    return step_work(model) + sum(work_of(cell, calls) for row in model.jacobian for cell in row)
 
 
 def _near(model: Model, rng: np.random.Generator, signed: bool) -> Point:
