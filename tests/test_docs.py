@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from dynlib import list_steppers
 from dynlib.cli.main import main
 from dynlib.spec.locations import load_model
 
@@ -56,3 +57,9 @@ def test_commands_succeed(text: str, capsys: pytest.CaptureFixture[str]) -> None
         if program == "dynlib":
             assert main(arguments) == 0, line
             assert capsys.readouterr().out, line
+
+
+def test_every_stepper_is_on_its_page() -> None:
+    text = (ROOT / "docs" / "steppers.md").read_text("utf-8")
+    for name in list_steppers():
+        assert f"`{name}`" in text, name
