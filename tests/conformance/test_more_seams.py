@@ -11,10 +11,10 @@ from conformance.cases import CASES, NARROW, full, horizon
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynlib import Buffers, FullModel, Sim, Status, build, list_steppers, load_model, ode_model
+from dynlib import Buffers, FullModel, Sim, Status, build, get_stepper, list_steppers, load_model, ode_model
 
-ODE = list_steppers("ode")
-STEPPERS = [(stepper, "both") for stepper in list_steppers()]
+STEPPERS = [case for case in CASES if case[1] == "both"]
+ODE = [stepper for stepper, _ in STEPPERS if "ode" in get_stepper(stepper).kinds]
 SOME = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FRACTIONS = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=4, unique=True).map(
     lambda found: sorted({round(f, 9) for f in found})
@@ -233,7 +233,7 @@ def test_array_models_with_events_and_lags_continue_exactly(stepper: str, fracti
     assert sim.param_dict()["hits"] >= 1.0
 
 
-@pytest.mark.parametrize("stepper", ODE)
+@pytest.mark.parametrize("stepper", list_steppers("ode"))
 @pytest.mark.parametrize("fraction", [0.03, 0.5, 0.7])
 def test_a_stop_condition_ends_a_split_run_at_the_same_step(stepper: str, fraction: float) -> None:
     """Decision "uninterrupted": whether a stop condition holds is asked at the end of steps only, seams or not."""

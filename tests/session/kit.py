@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conformance.cases import CASES
 
 from dynlib import FullModel, Model, Results, Sim, build, list_steppers, map_model, ode_model
 
@@ -63,7 +64,7 @@ RING_EVENTS = {
     "high": {"phase": "pre", "cond": "w > 0.55", "log": ["t", "w"], "tags": ["drop", "level"]},
     "quiet": {"phase": "post", "cond": "w > 2.0", "action": "w = 1.0"},
 }
-STEPPERS = tuple(list_steppers("ode"))
+STEPPERS = tuple(name for name in list_steppers("ode") if (name, "both") in CASES)
 
 
 @cache

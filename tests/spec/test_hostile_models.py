@@ -20,6 +20,7 @@ from dynlib import (
     Observer,
     Sim,
     build,
+    get_stepper,
     largest_lyapunov,
     list_steppers,
     load_model,
@@ -388,21 +389,28 @@ def test_the_horizon_is_a_number_like_any_other_time() -> None:
 
 def test_every_identifier_of_the_code_is_known_as_taken() -> None:
     """Otherwise a model that uses it computes something else, silently."""
-    common = {"states": {"qq": 1.0}, "params": {"pp": 1.0}, "aux": {"rr": "qq*pp"}, "sim": {"stop": "qq > 9"}}
+    common = {
+        "states": {"qq": 1.0, "ww": 1.0},
+        "params": {"pp": 1.0},
+        "aux": {"rr": "qq*pp"},
+        "sim": {"stop": "qq > 9"},
+    }
     common["functions"] = {"ff": {"args": ["zz"], "expr": "zz + t"}}
     common["events"] = {"ee": {"phase": "both", "cond": "qq > 1", "action": "qq = 0; pp += qq", "log": ["qq"]}}
-    rhs = "ff(rr) + sum((qq + ii)**3 for ii in range(3)) + lag_qq(2)"
-    own = {"qq", "pp", "rr", "ff", "zz", "ee", "ii"}
+    own = {"qq", "ww", "pp", "rr", "ff", "zz", "ee", "ii"}
     for kind in ("ode", "map", "sde"):
         for array in (False, True):
-            document = {**common, "model": {"type": kind}, "equations": {"rhs": {"qq": rhs}}}
-            if array:
-                document["states"] = {"qq": 1.0, "uu[3]": 0.0}
-                document["equations"] = {"rhs": {"qq": rhs, "uu[jj]": "uu[jj]*qq"}}
-            if kind == "sde":
-                document["noise"] = {"qq": "0.1"}
-            model = model_from_document(document)
             for stepper in list_steppers(kind):
+                past = "" if get_stepper(stepper).symplectic else " + lag_qq(2)"
+                rhs = {"qq": "ww", "ww": f"ff(rr) + sum((qq + ii)**3 for ii in range(3)){past}"}
+                document = {**common, "model": {"type": kind}}
+                if array:
+                    document["states"] = {**common["states"], "uu[3]": 0.0}
+                    rhs["uu[jj]"] = "ww*pp" if get_stepper(stepper).symplectic else "uu[jj]*qq"
+                document["equations"] = {"rhs": rhs}
+                if kind == "sde":
+                    document["noise"] = {"qq": "0.1"}
+                model = model_from_document(document)
                 for dtype in ("float64", "float32"):
                     document["model"]["dtype"] = dtype
                     source = build(model_from_document(document), stepper=stepper, jit=False).kernel.source
