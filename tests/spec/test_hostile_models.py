@@ -389,7 +389,8 @@ def test_the_horizon_is_a_number_like_any_other_time() -> None:
 
 def test_every_identifier_of_the_code_is_known_as_taken() -> None:
     """Otherwise a model that uses it computes something else, silently."""
-    common = {
+    common = {"states": {"qq": 1.0, "ww": 1.0}, "params": {"pp": 1.0}, "aux": {"rr": "qq*pp"}}
+    common["sim"] = {"stop": "qq > 9"}
         "states": {"qq": 1.0, "ww": 1.0},
         "params": {"pp": 1.0},
         "aux": {"rr": "qq*pp"},
