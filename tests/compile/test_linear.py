@@ -269,6 +269,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "equations": {"rhs": {"x": "x*u[0]", "u[0]": "u[1]*t", "u[1]": "x*x"},
                       "jacobian": {"expr": [["u[0]", "x", "0"], ["0", "0", "t"], ["2*x", "0", "0"]]}},
     },
+    "rows of zeros": {
+        "states": {"u[3]": 0.4, "v[2]": 0.3}, "equations": {"u[i]": "-v[0]*u[i]", "v[i]": "t"},
+    },
     "constant": {"states": {"x": 0.3, "y": 0.2}, "equations": {"x": "t", "y": "2"}},
 }  # fmt: skip
 

@@ -684,8 +684,8 @@ def words_of_code() -> tuple[str, ...]:
                 model = model_from_document(document)
                 try:
                     source = build(model, stepper=stepper, jit=False, observers=[running_mean("x")]).kernel.source
-                except ConfigError:  # not a system for this stepper
-                    continue
+                except ConfigError:
+                    continue  # a stepper for other systems
                 found |= set(re.findall(r"[A-Za-z_]\w*", source))
     reserved = {"t", "and", "or", "not", "if", "else", "for", "in", "range", "sum", "prod", "true", "false"}
     return tuple(sorted(w for w in found if w[0].isalpha() and w.lower() not in reserved and len(w) <= 40))

@@ -252,7 +252,8 @@ def stated_blocks(model: Model) -> Jacobian:
 def derived_blocks(model: Model) -> Jacobian:
     """The Jacobian as it follows from the equations. Raises `ModelError`."""
     deriver = _Blocks(model)
-    return Jacobian(model, tuple(deriver.row(e) for e in model.equations))
+    rows = tuple(deriver.row(e) for e in model.equations)
+    return Jacobian(model, tuple(row for row in rows if row.block.elements or row.block.inner))
 
 
 def time_slopes(model: Model) -> tuple[Equation, ...]:
