@@ -19,7 +19,7 @@ MAX_FULL = 4000
 """Most states of a full matrix: 128 MB each for the Jacobian and its factors."""
 MAX_FILL = 10_000_000
 """Most elements of a factor of a sparse matrix: 320 MB for both, and where they are."""
-DETOUR = 4.0
+DETOUR = 6.0
 """How many multiplications of full rows one costs that has to look up where it stands."""
 MOST_DENSE = 0.25
 """Up to this part of its elements a matrix is tried as a sparse one."""
