@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -90,10 +90,15 @@ def generated_module(source: str, jit: bool = False, math: str = "strict") -> Mo
         return _loaded(source, jit, math)
 
 
+@cache
+def _meaning() -> bytes:
+    """The text of what compiled code is made of beside the source."""
+    return b"".join(Path(str(elementary.__file__)).with_name(file).read_bytes() for file in _MEANING)
+
+
 @lru_cache(maxsize=256)
 def _loaded(source: str, jit: bool, math: str) -> ModuleType:
-    meaning = b"".join(Path(str(elementary.__file__)).with_name(file).read_bytes() for file in _MEANING)
-    digest = hashlib.sha256(source.encode() + meaning + math.encode()).hexdigest()[:24]
+    digest = hashlib.sha256(source.encode() + _meaning() + math.encode()).hexdigest()[:24]
     store = Store(cache_folder())
     module = load_module(source, f"kernel_{digest}", jit, store)
     if jit:

@@ -179,8 +179,9 @@ class Jacobian:
         return {**inside, turns.var: start[outer] + turn * step[outer]}, outer
 
     def _place(self, state: str, index: Node | None, at: Mapping[str, Indices], turns: int) -> Indices:
-        offset = np.zeros(turns, np.int64) if index is None else _whole(index, at)
-        return np.broadcast_to(offset + self.places[state], turns)
+        if index is None:
+            return np.full(turns, self.places[state])
+        return np.broadcast_to(_whole(index, at) + self.places[state], turns)
 
     @cached_property
     def sparsity(self) -> Sparsity:
