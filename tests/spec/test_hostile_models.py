@@ -391,11 +391,6 @@ def test_every_identifier_of_the_code_is_known_as_taken() -> None:
     """Otherwise a model that uses it computes something else, silently."""
     common = {"states": {"qq": 1.0, "ww": 1.0}, "params": {"pp": 1.0}, "aux": {"rr": "qq*pp"}}
     common["sim"] = {"stop": "qq > 9"}
-        "states": {"qq": 1.0, "ww": 1.0},
-        "params": {"pp": 1.0},
-        "aux": {"rr": "qq*pp"},
-        "sim": {"stop": "qq > 9"},
-    }
     common["functions"] = {"ff": {"args": ["zz"], "expr": "zz + t"}}
     common["events"] = {"ee": {"phase": "both", "cond": "qq > 1", "action": "qq = 0; pp += qq", "log": ["qq"]}}
     own = {"qq", "ww", "pp", "rr", "ff", "zz", "ee", "ii"}
