@@ -107,7 +107,7 @@ KERNEL_NAMES = frozenset(
         "unsolved",
         *("inverse", "stages", "stage", "node", "share", "ratio", "beta", "curved", "bent", "back", "h1", "h2"),
         *("ahead0", "ahead1", "ahead2", "differences", "work", "weights", "gammas", "alphas", "shares", "spacing"),
-        *("order", "equal", "level", "j_"),
+        *("order", "equal", "level", "most", "planned", "j_"),
         *("err_high", "down", "same", "up", "along"),
         "rejected",
         *(

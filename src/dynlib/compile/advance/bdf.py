@@ -145,7 +145,7 @@ def bdf2_adaptive(model: Model, stepper: StepperSpec, form: Form, used: set[str]
     ]
     advance.commit += [*form.each("{past2} = {past1}", "{past1} = {base}"), "h2 = h1", "h1 = dt"]
     advance.commit.append("history = min(history + 1, 2)")
-    advance.forget += ["history = 0", "step = 0.0"]
+    advance.forget.append("history = 0")
     advance.pack += ["counts[@history] = history", "times[@h1] = h1", "times[@h2] = h2"]
     advance.functions = linear.functions()
     parabola = _parabola(form)
@@ -159,7 +159,7 @@ def bdf(model: Model, stepper: StepperSpec, formulas: Differences, form: Form, u
     The table of differences is that of steps of the size `spacing`. A step of another size begins by rescaling a copy,
     so that a step that is tried again starts from the same numbers. Size and order change where the errors of the
     orders around the present one say so, after as many equal steps as these need. Order 0 is no history: the first
-    difference is then the slope at the beginning.
+    difference is then the slope at the beginning. The Jacobian is that at the guess.
     """
     used |= {"rescaled"}
     linear = linear_of(form, stepper, used)
@@ -190,7 +190,8 @@ def bdf(model: Model, stepper: StepperSpec, formulas: Differences, form: Form, u
         "    err = shares[level] * err",
     ]
     shrink = [
-        "same = smaller(1.0 / min_factor, power(err, 1.0 / (level + 1)) / safety)",
+        "most = 1000.0 if order == 0 else 1.0 / min_factor  # a step of high order may have been before",
+        "same = smaller(most, power(err, 1.0 / (level + 1)) / safety)",
         "if retried == 1 and level > 1:",
         *indented(norm(form, "err_low", "part = (work[level - 1, #] + {z1}) * {weight}")),
         "    down = power(shares[level - 1] * err_low, 1.0 / level) / safety",
@@ -247,6 +248,7 @@ def bdf(model: Model, stepper: StepperSpec, formulas: Differences, form: Form, u
             "rejected += retried",
             "for j_ in range(level + 2):",
             *indented(form.each("differences[j_, #] = work[j_, #]")),
+            *(["planned = step"] if form.walls else []),
             "step = dt",
             "if equal > level:  # the differences that the errors of other orders need are those of equal steps",
             "    same = power(larger(err, 1e-10), 1.0 / (level + 1)) / safety",
@@ -268,8 +270,10 @@ def bdf(model: Model, stepper: StepperSpec, formulas: Differences, form: Form, u
             "        equal = 0",
             "    else:",
             "        order = level",
+            *(["if walled == 1 and retried == 0:", "    step = larger(step, planned)"] if form.walls else []),
         ],
-        forget=["order = 0", "equal = 0", "step = 0.0"],
+        forget=["order = 0", "equal = 0"],
+        cut_short=["step = smaller(step, max_factor * (t_new - t))"],  # events may come ever faster
         pack=[
             "times[@h] = step",
             "times[@spacing] = spacing",

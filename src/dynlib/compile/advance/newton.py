@@ -44,6 +44,10 @@ def newton(form: Form, linear: Linear, time: str) -> list[str]:
     it. The errors that are left are estimated from the rate at which corrections shrink (HW II, IV.8), for a first
     correction from that of the system before. Slopes on the way are in `{end}`; the one at the solution is `lin_d z`.
     """
+    part = "part = {dz} * {newton_weight}"
+    if form.model.narrow:  # a state that begins at 0 is known no better than rounding leaves its change
+        one, least = form.number(1.0), form.number(KAPPA * LEAST[True])
+        part = f"part = {{dz}} / ({one} / {{newton_weight}} + {least} * abs({{z}}))"
     return [
         "unsolved = 1",
         "newton_ratio = power(newton_ratio, 0.8)",
@@ -55,7 +59,7 @@ def newton(form: Form, linear: Linear, time: str) -> list[str]:
                 *form.each("{dz} = {end} - lin_d * {z}"),
                 *linear.solve("dz"),
                 *form.each("{z} = {z} + {dz}"),
-                *norm(form, "newton_size", "part = {dz} * {newton_weight}"),
+                *norm(form, "newton_size", part),
                 "if newton_turn > 0:",
                 "    newton_rate = newton_size / newton_before",
                 "    if not newton_rate < 1.0:  # it grows",
