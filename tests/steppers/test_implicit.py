@@ -57,7 +57,7 @@ def test_they_are_registered_as_what_they_are() -> None:
 @pytest.mark.parametrize("record", [False, True], ids=["end", "inside"])
 def test_order_of_convergence(spec: StepperSpec, record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of equal size, since no error is too large; the equations of stages are solved to rounding."""
-    monkeypatch.setattr(sys.modules["dynlib.compile.advance.dirk"], "KAPPA", 1e-17)
+    monkeypatch.setattr(sys.modules["dynlib.compile.advance.newton"], "KAPPA", 1e-17)
     full = build(KNOWN, stepper=spec.name, jit=False, rtol=1e3, atol=1e3)
     errors, sizes = [], [2.0 / n for n in (10, 20, 40)]
     for h in sizes:
@@ -79,7 +79,7 @@ def test_a_fast_decay_is_over_after_a_step(spec: StepperSpec) -> None:
     sim.run(T=10.0, dt=0.1)
     raw = sim.raw_results()
     late = raw.t > 0.5
-    assert np.max(np.abs(raw.data[late, 0] - np.cos(raw.t[late]))) < 2e-4
+    assert np.max(np.abs(raw.data[late, 0] - np.cos(raw.t[late]))) < 4e-4
     assert sim.step < 400
 
 
@@ -178,9 +178,10 @@ def test_a_rosenbrock_method_evaluates_no_slope_twice(spec: StepperSpec, monkeyp
     begun = calls["time_slope"]
     assert begun - sim.step in (0, 1)
     assert rejected > 3
-    least = sim.step * spec.stages + rejected * (spec.stages - 1) + 1  # one more where the first step is chosen
-    # a pending step has its own attempts
-    assert least <= calls["rhs"] <= least + (begun - sim.step) * 3 * spec.stages
+    # the first stage serves all attempts; one slope inside each accepted step; one more where the first step is chosen
+    least = sim.step * (spec.stages + 1) + rejected * (spec.stages - 1) + 1
+    pending = (begun - sim.step) * 3 * (spec.stages + 1)
+    assert least <= calls["rhs"] <= least + rejected + pending
 
 
 # ---- failures

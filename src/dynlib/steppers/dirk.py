@@ -36,6 +36,16 @@ class Diagonal:
         """Number of stages."""
         return len(self.b)
 
+    @property
+    def extension(self) -> tuple[tuple[float, ...], ...]:
+        """`dense`, or the same for the cubic Hermite interpolant, which needs an explicit first stage."""
+        if self.dense:
+            return self.dense
+        rows = [[0.0, 3 * weight, -2 * weight] for weight in self.b]
+        for stage, slope in ((0, (1.0, -2.0, 1.0)), (-1, (0.0, -1.0, 1.0))):
+            rows[stage] = [x + y for x, y in zip(rows[stage], slope, strict=True)]
+        return tuple(tuple(row) for row in rows)
+
 
 SDIRK2 = Diagonal(
     2,

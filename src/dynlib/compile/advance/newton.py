@@ -37,17 +37,21 @@ def weigh(form: Form, measure: str) -> list[str]:
     )
 
 
-def newton(form: Form, linear: Linear, time: str) -> list[str]:
+def newton(form: Form, linear: Linear, time: str, inverse: str = "") -> list[str]:
     """Solve `z = hγ f(time, z0 + z)` from the guess in `{z}`; `unsolved` ← 0 if that came to an end, else 1.
 
     Needs `{z0}`, `lin_d` = 1/(hγ) with its factors, the weights, and `newton_ratio`: 1, or as the system before left
     it. The errors that are left are estimated from the rate at which corrections shrink (HW II, IV.8), for a first
     correction from that of the system before. Slopes on the way are in `{end}`; the one at the solution is `lin_d z`.
+    If `inverse` is given, 1/(hγ), Jacobian and factors are made anew in every turn: it is Newton's own iteration.
     """
     part = "part = {dz} * {newton_weight}"
     if form.model.narrow:  # a state that begins at 0 is known no better than rounding leaves its change
         one, least = form.number(1.0), form.number(KAPPA * LEAST[True])
         part = f"part = {{dz}} / ({one} / {{newton_weight}} + {least} * abs({{z}}))"
+    fresh = (
+        [*linear.evaluate(time, "mid"), *linear.factor(inverse), "if singular == 1:", "    break"] if inverse else []
+    )
     return [
         "unsolved = 1",
         "newton_ratio = power(newton_ratio, 0.8)",
@@ -55,6 +59,7 @@ def newton(form: Form, linear: Linear, time: str) -> list[str]:
         *indented(
             [
                 *form.each("{mid} = {z0} + {z}"),
+                *fresh,
                 form.rhs("end", time, "mid"),
                 *form.each("{dz} = {end} - lin_d * {z}"),
                 *linear.solve("dz"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynlib.compile.advance.control import Attempt, controlled, norm, scale
-from dynlib.compile.advance.implicit import linear_of
+from dynlib.compile.advance.implicit import MIDDLE, linear_of, residual
 from dynlib.compile.advance.parts import Advance, combination, indented, inside, stage_time
 from dynlib.compile.forms import Form
 from dynlib.compile.linear import Linear
@@ -39,6 +39,7 @@ def rosenbrock_attempt(method: Rosenbrock, linear: Linear, form: Form) -> Attemp
         "else:",
         *indented(_stages(method, linear, form)),
         *indented(norm(form, "err", scale(form), f"part = ({combination(form, method.error, 'z')}) / scale")),
+        *indented(_inside(method, linear, form)),
     ]
     return Attempt(lines, method.error_order, begin=begin, implicit=True)
 
@@ -67,6 +68,22 @@ def _state(at: str, method: Rosenbrock, j: int, row: tuple[float, ...], form: Fo
     if row == (*method.a[j - 1], 1.0):
         return form.each(f"{{{at}}} = {{mid}} + {{z{j}}}")
     return form.each(f"{{{at}}} = {{base}} + {combination(form, row, 'z')}")
+
+
+def _inside(method: Rosenbrock, linear: Linear, form: Form) -> list[str]:
+    values, slopes = [0.0] * method.stages, [0.0] * method.stages
+    # θ m + θ(1−θ) q₁ + θ²(1−θ) q₂ + …
+    for power, row in enumerate([method.m, *method.dense]):
+        for i, weight in enumerate(row):
+            if power == 0:
+                values[i] += weight * MIDDLE
+                slopes[i] += weight
+            else:
+                values[i] += weight * (MIDDLE**power - MIDDLE ** (power + 1))
+                slopes[i] += weight * (power * MIDDLE ** (power - 1) - (power + 1) * MIDDLE**power)
+    state = f"{{base}} + {combination(form, tuple(values), 'z')}"
+    slope = f"per_h * ({combination(form, tuple(slopes), 'z')})"
+    return residual(linear, form, state, slope)
 
 
 def rosenbrock_extension(method: Rosenbrock, form: Form) -> tuple[list[str], list[str]]:
