@@ -104,6 +104,11 @@ KERNEL_NAMES = frozenset(
         "beta2",
         "beta3",
         "min_step",
+        "weight",
+        "size",
+        "high",
+        "low",
+        "order",
         "unsolved",
         *("inverse", "stages", "stage", "node", "share", "ratio", "beta", "curved", "bent", "back", "h1", "h2"),
         *("ahead0", "ahead1", "ahead2", "differences", "work", "weights", "gammas", "alphas", "shares", "spacing"),
@@ -185,6 +190,7 @@ _STAGED = re.compile(
     r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin|newton"
     r"|past|far|weight)"
     r"_?\d*(?:_|$)"
+    r"|(?:[bcdesw]\d+|weight)_|h\d+$"
 )
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 4, 5, 6, 9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -43,6 +43,7 @@ class FullModel:
     config: tuple[float, ...]
     dt: float
     observers: tuple[BoundObserver, ...] = ()
+    _kernels: dict[int, Kernel] = field(default_factory=dict, repr=False)
 
     @cached_property
     def pins(self) -> SessionPins:
@@ -97,7 +98,21 @@ class FullModel:
         where = {name: k for k, name in enumerate(every)}
         for k, name in enumerate(columns):
             select[where[name]] = k
-        return drive(self.kernel, state, task, select, recording, buffers, progress, trace, keeper), recording
+        return drive(
+            self.kernel_for(state.config), state, task, select, recording, buffers, progress, trace, keeper
+        ), recording
+
+    def kernel_for(self, config: tuple[float, ...]) -> Kernel:
+        """The kernel for given options: another one where they ask for another order of the method."""
+        spec = self.stepper.compiled_for(config)
+        if spec.order == self.stepper.compiled_for(self.config).order:
+            return self.kernel
+        if spec.order not in self._kernels:
+            mode = self.kernel
+            self._kernels[spec.order] = build_kernel(
+                self.model, spec, jit=mode.jit, math=mode.math, observers=self.observers
+            )
+        return self._kernels[spec.order]
 
     # -- derivatives -------------------------------------------------------------------------------------------
 
@@ -207,7 +222,7 @@ def build(
     spec = get_stepper(stepper or loaded.sim.stepper or DEFAULT_STEPPER[loaded.kind])
     config = spec.configure(**{**_model_options(loaded, spec), **numbers})
     bound = bind(observers, loaded)
-    kernel = build_kernel(loaded, spec, jit=jit, math=math, observers=bound)
+    kernel = build_kernel(loaded, spec.compiled_for(config), jit=jit, math=math, observers=bound)
     check_jacobian(loaded, kernel.layout)
     return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)
 

@@ -13,6 +13,7 @@ from dynlib.steppers.rosenbrock import RODAS4, RODAS5P
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
 from dynlib.steppers.switching import AUTO
 from dynlib.steppers.verner import VERNER7, VERNER9
+from dynlib.steppers.taylor import order_for
 
 
 def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_factor: float = 0.2,
@@ -185,6 +186,19 @@ register(
         f"{_HW}, IV.2; Steinebach, BIT Numer. Math. 63 (2023) 27", AUTO,
         adaptive=True, stiff=True, options=control(0.85, -0.2, max_factor=6.0),
         memory=(*ADAPTIVE_MEMORY, Memory("stiff", "counts"), Memory("signs", "counts"), Memory("calm", "counts")),
+    )
+)  # fmt: skip
+_taylor_options = (
+    ("rtol", 1e-5), ("atol", 1e-8), ("safety", 0.9), ("max_factor", 10.0), ("max_step", float("inf")),
+    ("min_step", 0.0), ("order", 0.0),
+)  # fmt: skip
+register(
+    StepperSpec(
+        "taylor", ("ode",), "taylor", order_for(dict(_taylor_options)), 1, "dense", order_for(dict(_taylor_options)),
+        "Taylor series of the order that the tolerance asks for, with control of the last terms and of the defect",
+        "Jorba & Zou, Experimental Mathematics 14 (2005) 99–117; Barrio, Appl. Math. Comput. 163 (2005) 525–545",
+        adaptive=True, options=_taylor_options,
+        memory=(Memory("h", "times"), Memory("rejected", "counts", on_edit="keep")), order_from=order_for,
     )
 )  # fmt: skip
 for _scheme, _text, _ref in (

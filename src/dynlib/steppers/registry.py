@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from dynlib.errors import ConfigError, UnknownNameError
+from dynlib.steppers.taylor import MAX_ORDER, MIN_ORDER
 
 _BELOW_ONE = ("safety", "min_factor")
-_MAY_BE_ZERO = ("min_step",)
+_MAY_BE_ZERO = ("min_step", "order")
 _EXPONENTS = ("beta1", "beta2", "beta3")
 _OTHER_NAMES = {"dt_min": "min_step", "dt_max": "max_step"}
 
@@ -47,6 +49,7 @@ class StepperSpec:
     "hermite" (cubic, from values and slopes at both ends of the step) or "dense" (the method's own continuous
     extension); `interpolant_order` is its order of accuracy. `stiff`: made for stiff problems; `symplectic`: keeps the
     symplectic form of a separable Hamiltonian system. `memory` is what the method keeps between two steps.
+    `order_from` gives the order that the options ask for, where a method has one for each.
     """
 
     name: str
@@ -65,6 +68,7 @@ class StepperSpec:
     aliases: tuple[str, ...] = ()
     options: tuple[tuple[str, float], ...] = ()
     memory: tuple[Memory, ...] = ()
+    order_from: Callable[[Mapping[str, float]], int] | None = None
 
     @property
     def option_names(self) -> tuple[str, ...]:
@@ -87,6 +91,12 @@ class StepperSpec:
             raise ConfigError(f"min_step = {config['min_step']!r} is greater than max_step = {config['max_step']!r}")
         return tuple(config.values())
 
+    def compiled_for(self, config: tuple[float, ...]) -> StepperSpec:
+        """The method as code is made for it under these options: of the order that they ask for."""
+        if self.order_from is None:
+            return self
+        return replace(self, order=self.order_from(dict(zip(self.option_names, config, strict=True))))
+
 
 def _twin(name: str) -> str:
     return next(other for other, same in _OTHER_NAMES.items() if same == name)
@@ -101,6 +111,8 @@ def _checked(name: str, value: float) -> float:
     elif not (value >= 0.0 if name in _MAY_BE_ZERO else value > 0.0):
         least = "0 or greater" if name in _MAY_BE_ZERO else "greater than 0"
         raise ConfigError(f"option {name!r} must be {least}, not {value!r}")
+    if name == "order" and value != 0.0 and not (value == int(value) and MIN_ORDER <= value <= MAX_ORDER):
+        raise ConfigError(f"option 'order' must be a whole number from {MIN_ORDER} to {MAX_ORDER}, not {value!r}")
     if name in _BELOW_ONE and not value < 1.0:
         raise ConfigError(f"option {name!r} must be less than 1, not {value!r}: a rejected step must shrink")
     return float(value)

@@ -11,6 +11,7 @@ from dynlib.compile.advance.rosenbrock import rosenbrock
 from dynlib.compile.advance.stochastic import stochastic
 from dynlib.compile.advance.switching import switching
 from dynlib.compile.advance.symplectic import symplectic
+from dynlib.compile.advance.taylor import taylor
 from dynlib.compile.forms import Form
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
@@ -52,6 +53,8 @@ def advance_of(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -
             return switching(model, stepper, pair, form, used)
         case Stochastic() as scheme:
             return stochastic(model, stepper, scheme, form, used)
+    if stepper.family == "taylor":
+        return taylor(model, stepper, form, used)
     if stepper.family != "iteration":
         raise ConfigError(f"no code for stepper family {stepper.family!r}")
     return iteration(model, form)
