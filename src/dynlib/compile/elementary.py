@@ -94,6 +94,41 @@ def atan2(y: Any, x: Any) -> Any:
     return _like(y, math.atan2(float(y), float(x)))
 
 
+def fused(x: Any, y: Any, z: Any) -> Any:
+    """x·y + z, rounded once."""
+    a, b, c = float(x), float(y), float(z)
+    value = a * b + c
+    if math.isfinite(a) and math.isfinite(b) and math.isfinite(c):
+        (m, p), (n, q), (k, r) = a.as_integer_ratio(), b.as_integer_ratio(), c.as_integer_ratio()
+        exact = m * n * r + k * p * q
+        if exact != 0:  # a zero has its sign from the plain sum
+            try:
+                value = exact / (p * q * r)  # Python rounds the quotient of whole numbers correctly
+            except OverflowError:
+                value = math.copysign(math.inf, exact)
+    return _like(x, value)
+
+
+def chains_of(products: int) -> int:
+    """How many partial sums `dot` has: a processor can follow some side by side."""
+    return 1 if products < 8 else 2 if products < 16 else 4
+
+
+def dot(*factors: Any) -> Any:
+    """Σ factors[2j]·factors[2j + 1], every product added with one rounding.
+
+    Product j goes to partial sum j modulo their number; the partial sums are added in pairs.
+    """
+    wide = [np.float64(x) for x in factors]
+    chains = chains_of(len(wide) // 2)
+    sums = [wide[2 * c] * wide[2 * c + 1] for c in range(chains)]
+    for j in range(chains, len(wide) // 2):
+        sums[j % chains] = fused(wide[2 * j], wide[2 * j + 1], sums[j % chains])
+    while len(sums) > 1:
+        sums = [a + b for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    return _like(factors[0], sums[0])
+
+
 # The functions below are plain arithmetic: the same text is compiled.
 
 
@@ -218,6 +253,7 @@ PLAIN: tuple[Callable[..., Any], ...] = (
 """Functions whose Python text is also their compiled meaning."""
 
 NAMES = frozenset(
-    {*C_FUNCTIONS, "power", "exp2", "atan2", *(f.__name__ for f in PLAIN if not f.__name__.startswith("_"))}
+    {*C_FUNCTIONS, "power", "exp2", "atan2", "fused", "dot"}
+    | {f.__name__ for f in PLAIN if not f.__name__.startswith("_")}
 )
 """Every name that generated code may import from here."""

@@ -18,7 +18,9 @@ import numba
 import numpy as np
 from numba import types
 from numba.core.compiler import CompileResult
+from numba.core.imputils import lower_builtin
 from numba.core.serialize import dumps
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import overload, register_jitable
 
 from dynlib.compile import elementary, roots
@@ -55,6 +57,42 @@ for _name in C_FUNCTIONS:
 _register_one("exp2", np.exp2)
 _register_two("power", math.pow)
 _register_two("atan2", math.atan2)
+
+
+class _SumOfProducts(AbstractTemplate):  # type: ignore[misc]
+    """The type of a sum of products: float32 if all factors are."""
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(types.float32 if all(a == types.float32 for a in args) else types.float64, *args)
+
+
+def _widened(context: Any, builder: Any, sig: Any, args: Any) -> list[Any]:
+    return [context.cast(builder, x, kind, types.float64) for x, kind in zip(args, sig.args, strict=True)]
+
+
+def _lower_fused(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    value = builder.fma(*_widened(context, builder, sig, args))
+    return context.cast(builder, value, types.float64, sig.return_type)
+
+
+def _lower_dot(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    wide = _widened(context, builder, sig, args)
+    chains = elementary.chains_of(len(wide) // 2)
+    sums = [builder.fmul(wide[2 * c], wide[2 * c + 1]) for c in range(chains)]
+    for j in range(chains, len(wide) // 2):
+        sums[j % chains] = builder.fma(wide[2 * j], wide[2 * j + 1], sums[j % chains])
+    while len(sums) > 1:
+        sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    return context.cast(builder, sums[0], types.float64, sig.return_type)
+
+
+def _register_products(function: Callable[..., Any], lower: Callable[..., Any]) -> None:
+    infer_global(function)(type(f"_{function.__name__}", (_SumOfProducts,), {"key": function}))
+    lower_builtin(function, types.VarArg(types.Any))(lower)
+
+
+_register_products(elementary.fused, _lower_fused)
+_register_products(elementary.dot, _lower_dot)
 for _function in (*elementary.PLAIN, *roots.PLAIN):
     register_jitable(_function)
 
