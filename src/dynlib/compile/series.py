@@ -19,6 +19,7 @@ from dynlib.spec.expressions import (
     Binary,
     Bool,
     Call,
+    Choice,
     Compare,
     Item,
     Lag,
@@ -40,7 +41,11 @@ _WHOLE_POWERS = 64
 """Powers up to this one are products; these need no division by the base, which may be 0."""
 _MULTIPLY, _ADD, _DIVIDE, _CALL = 4, 3, 13, 40
 """Cycles that an operation takes, about: sums add first what is known first."""
-_SUM, _PRODUCT, _ATOM = 0, 1, 2
+_SUM, _PRODUCT, _ATOM, _NAME = 0, 1, 2, 3
+_PIECES = frozenset(
+    {"abs", "sign", "heaviside", "step", "relu", "clip", "approx", "copysign", "min", "max"}
+    | {"floor", "ceil", "trunc", "round"}
+)
 _COMPARE = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
@@ -55,16 +60,22 @@ class Coefficient:
 
     text: str
     ready: int = 0  # after how many cycles of the step it is known, about
+    order: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A term of a sum: its text without sign, how it binds, and when it is known."""
+    """A term of a sum: its text without sign, how it binds, when it is known; of a product of two also the factors.
+
+    `fresh`: it has a coefficient of the order that is being computed, which in a product is the second factor.
+    """
 
     sign: int
     text: str
     level: int
     ready: int
+    factors: tuple[str, str] | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +104,11 @@ class _Lines:
 class Series:
     """The series of one model up to an order, and the lines that compute them.
 
-    `lines` use the local names of the states and parameters and `t`, and compute the vectors `{s1}`, `{s2}`, … of
-    coefficients. `once` are lines for the start of a kernel. Raises `ConfigError` for a model that has no such series.
+    The code uses the local names of the states and parameters and `t`, and computes the vectors `{s1}`, `{s2}`, … of
+    coefficients. `once` are lines for the start of a kernel, `held` for that of a step; `first` computes all first
+    coefficients and `{s1}`, `rest` the others. `last` is `first` at the end of a step: `{end}` at `{new}`; after `kept`
+    its results are the first coefficients of the next step. `piecewise`: the coefficients are those of the piece in
+    which the step begins. Raises `ConfigError` for a model that has no such series.
     """
 
     def __init__(self, form: Form, order: int, used: set[str]) -> None:
@@ -106,7 +120,7 @@ class Series:
         self.constants: dict[Node, Name] = {}
         self.changing = {a.target for e in self.model.events for a in e.actions}
         self.varies: set[Node] = set()
-        self.held = _Lines()
+        self.constant_lines = _Lines()
         self.depth = 0
         self.args: dict[str, str] = {}
         self.writer: Writer = form.writer([], "")
@@ -120,8 +134,12 @@ class Series:
             for k in range(q.count)
         ]
         self.roots = self._roots()
-        self.once, self.lines = self._code()
-        used |= self.writer.used
+        self.once, self.held = self.constant_lines.call, self.constant_lines.step
+        start, end = _Coefficients(self, order, START), _Coefficients(self, 1, _Place("new", form.end_time, "e", "end"))
+        self.first, self.rest, self.last = start.lines[: start.after_first], start.lines[start.after_first :], end.lines
+        self.kept = [f"{a} = {b}" for a, b in zip(_assigned(self.first), _assigned(self.last), strict=True)]
+        self.piecewise = any(op.kind == "test" for op in self.ops)
+        used |= self.writer.used | {"dot", "fused"}
 
     # -- from expressions to series ----------------------------------------------------------------------------
 
@@ -184,7 +202,7 @@ class Series:
             code = f"c{len(self.constants)}_"
             varies = any(part in self.varies or isinstance(part, Lag) for part in _leaves(node))
             varies |= any(isinstance(part, Name | Item) and part.id in self.changing for part in _leaves(node))
-            lines = self.held.step if varies else self.held.call
+            lines = self.constant_lines.step if varies else self.constant_lines.call
             self.writer.lines = lines
             lines.append(f"{code} = {self.writer.stored(node)}")
             self.args[name.id] = code
@@ -230,7 +248,59 @@ class Series:
                 return self._call(node, fn, tuple(terms))
             case Reduce():
                 return self._reduce(node, given)
+            case Binary(op="//" | "%" as op, left=left, right=right):
+                return self._rest(op, self.term(left, given), self.term(right, given))
+            case Choice(cond=cond, then=then, other=other):
+                return self._choice(self._test(cond, given), self.term(then, given), self.term(other, given))
+            case Compare() | Logic() | Unary(op="not"):
+                return self._choice(self._test(node, given), Num(1.0), Num(0.0))
         raise self._fail(_brief(node))
+
+    def _test(self, cond: Node, given: Mapping[str, Term]) -> Node:
+        """A condition on constants and first coefficients."""
+        match cond:
+            case Bool():
+                return cond
+            case Unary(op="not", operand=operand):
+                return Unary("not", self._test(operand, given))
+            case Logic(op=op, operands=operands):
+                parts = []
+                for part in operands:
+                    parts.append(self._test(part, given))
+                return Logic(op, tuple(parts))
+            case Compare(ops=ops, operands=operands):
+                values = []
+                for part in operands:
+                    values.append(_atom(self.term(part, given)))
+                return Compare(ops, tuple(values))
+            case Choice(cond=inner, then=then, other=other):
+                return Choice(self._test(inner, given), self._test(then, given), self._test(other, given))
+            case Call(fn="approx", args=args):
+                x, y, near = (_atom(self.term(part, given)) for part in args)
+                return Call("approx", (x, y, near))
+        return Compare(("!=",), (_atom(self.term(cond, given)), Num(0.0)))
+
+    def _choice(self, test: Node, then: Term, other: Term) -> Term:
+        """One of two, by the condition at the start of the step."""
+        if isinstance(test, Bool):
+            return then if test.value else other
+        if isinstance(then, Node) and isinstance(other, Node) and not _varying(test):
+            return self._constant(Choice(test, then, other))
+        return self._series(
+            Op("choice", (self._series(Op("test", start=test)), self._as_series(then), self._as_series(other)))
+        )
+
+    def _as_series(self, term: Term) -> int:
+        return term if isinstance(term, int) else self._series(Op("held", start=term))
+
+    def _rest(self, op: str, a: Term, b: Term) -> Term:
+        """`a // b`, a constant inside the step, and `a % b` = a - b·(a // b)."""
+        if isinstance(a, Node) and isinstance(b, Node):
+            return self._constant(Binary(op, a, b))
+        whole = self._series(Op("held", start=Binary("//", _atom(a), _atom(b))))
+        if op == "//":
+            return whole
+        return self._restarted(self._sum(a, -1, self._product(b, whole)), Binary("%", _atom(a), _atom(b)))
 
     def _name(self, name: str, given: Mapping[str, Term]) -> Term:
         if name in given:
@@ -366,9 +436,40 @@ class Series:
             return self._root_of(self._sum(self._product(terms[0], terms[0]), 1, self._product(terms[1], terms[1])))
         if fn == "atan2":
             return self._angle(*terms)
+        if fn in _PIECES:
+            return self._pieces(fn, terms)
         if len(terms) == 1 and isinstance(terms[0], int):
             return self._call_of(fn, terms[0], node)
         raise self._fail(_brief(node))
+
+    def _pieces(self, fn: str, terms: tuple[Term, ...]) -> Term:
+        """A function that is smooth in pieces."""
+        x = terms[0]
+        below = Compare(("<",), (_atom(x), Num(0.0)))
+        match fn:
+            case "abs":
+                return self._choice(below, self._negative(x), x)
+            case "sign":
+                above = Compare((">",), (_atom(x), Num(0.0)))
+                return self._choice(above, Num(1.0), self._choice(below, Num(-1.0), Num(0.0)))
+            case "heaviside" | "step":
+                return self._choice(Compare((">=",), (_atom(x), Num(0.0))), Num(1.0), Num(0.0))
+            case "relu":
+                return self._pieces("max", (x, Num(0.0)))
+            case "clip":
+                return self._pieces("min", (self._pieces("max", terms[:2]), terms[2]))
+            case "approx":
+                a, b, near = map(_atom, terms)
+                return self._choice(Call("approx", (a, b, near)), Num(1.0), Num(0.0))
+            case "copysign":
+                same = Compare(("==",), (Call("copysign", (_atom(x), _atom(terms[1]))), _atom(x)))
+                return self._choice(same, x, self._negative(x))
+            case "min" | "max":
+                for other in terms[1:]:
+                    better = Compare(("<" if fn == "min" else ">",), (_atom(other), _atom(x)))
+                    x = self._choice(better, other, x)
+                return x
+        return self._series(Op("held", start=Call(fn, (_atom(x),))))
 
     def _root_of(self, a: Term) -> Term:
         return self._root(a) if isinstance(a, int) else self._constant(Call("sqrt", (a,)))
@@ -495,55 +596,85 @@ class Series:
                 return all(_COMPARE[op](a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
         raise self._fail(_brief(cond))
 
-    # -- from series to code -----------------------------------------------------------------------------------
 
-    def _code(self) -> tuple[list[str], list[str]]:
-        return self.held.call, [*self.held.step, *_Coefficients(self).lines]
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where first coefficients are computed: the state and the time, the stem of their names, and the slope's name."""
+
+    state: str
+    time: str
+    stem: str
+    slope: str
+
+
+START = _Place("base", "t", "w", "s1")
 
 
 class _Coefficients:
-    """Writes the recurrences: order after order, each series after those that it is made from."""
+    """Writes the recurrences: order after order, each series after those that it is made from.
 
-    def __init__(self, series: Series) -> None:
-        self.series, self.form, self.ops = series, series.form, series.ops
+    A coefficient of order k is linear in the others of order k, with factors that are known since order 0. These terms
+    are added last, so that little waits for them; all others are ready when the order begins.
+    """
+
+    def __init__(self, series: Series, order: int, place: _Place) -> None:
+        self.series, self.form, self.ops, self.place = series, series.form, series.ops, place
         self.lines: list[str] = []
+        self.k = self.after_first = 0
         self.found: list[list[Coefficient | None]] = [[] for _ in self.ops]
         self.times: dict[tuple[int, int], Coefficient | None] = {}  # k times the coefficient k
-        self.inverses: dict[int, Coefficient] = {}
-        self.twice: dict[int, Coefficient] = {}
+        self.doubled: dict[tuple[int, int], Coefficient | None] = {}
+        self.gains: dict[tuple[int, str], Coefficient] = {}
+        self.alive = self._alive()
         self.inlined = self._inlined()
-        integrals = ("grown", "fore", "aft", "tangent", "along", "over")
-        self.wanted_times = {op.parts[0] for op in self.ops if op.kind in integrals}
-        self.wanted_times |= {part for op in self.ops if op.kind == "angle" for part in op.parts[:2]}
         self.names = [q.name for q in self.form.model.states] if self.form.scalar else []
-        for k in range(series.order):
-            self.lines.append(f"# order {k + 1}")
+        for self.k in range(order):
+            if self.k > 0:
+                self.lines.append(f"# order {self.k + 1}")
             for number, op in enumerate(self.ops):
-                if op.kind != "state":
-                    self.found[number].append(None if number in self.inlined else self._next(number, op, k))
-                elif k == 0:
-                    self.found[number].append(self._base(number))
-            for place, root in enumerate(series.roots):
-                self._state(place, root, k)
+                if op.kind == "state":
+                    if self.k == 0:
+                        self.found[number].append(self._base(number))
+                elif number in self.alive:
+                    self.found[number].append(None if number in self.inlined else self._next(number, op, self.k))
+            for component, root in enumerate(series.roots):
+                self._state(component, root, self.k)
+            self.after_first = self.after_first or len(self.lines)
 
     def number(self, value: float) -> str:
         """A literal."""
         return self.form.number(value)
 
+    def _needed(self, number: int) -> Iterator[int]:
+        """What a series is computed from."""
+        op = self.ops[number]
+        yield from op.parts
+        for leaf in _leaves(op.start) if op.start is not None else ():
+            if isinstance(leaf, Name) and leaf.id.startswith("#s"):
+                yield int(leaf.id[2:])
+        if op.kind in ("fore", "tangent"):  # with the series beside it
+            yield number + 1
+
+    def _alive(self) -> set[int]:
+        """The series that the states need."""
+        alive: set[int] = set()
+        queue = [root for root in self.series.roots if isinstance(root, int)]
+        while queue:
+            number = queue.pop()
+            if number not in alive:
+                alive.add(number)
+                queue += self._needed(number)
+        return alive
+
     def _inlined(self) -> set[int]:
         """Series that are used once, in a sum: their terms become terms of that sum."""
         uses = [0] * len(self.ops)
         sums = [0] * len(self.ops)
-        for op in self.ops:
-            for part in op.parts:
+        for number in self.alive:
+            for part in self._needed(number):
                 uses[part] += 1
-                sums[part] += op.kind == "sum"
-        for number, op in enumerate(self.ops):
-            for leaf in _leaves(op.start) if op.start is not None else ():
-                if isinstance(leaf, Name) and leaf.id.startswith("#s"):
-                    uses[int(leaf.id[2:])] += 1
-            if op.kind == "tangent":
-                uses[number + 1] += 1
+            for part in self.ops[number].parts if self.ops[number].kind == "sum" else ():
+                sums[part] += 1
         for root in self.series.roots:
             if isinstance(root, int):
                 uses[root] += 1
@@ -554,31 +685,33 @@ class _Coefficients:
     # -- texts -------------------------------------------------------------------------------------------------
 
     def named(self, name: str, parts: list[Part], factor: Coefficient | None = None) -> Coefficient | None:
-        """A line that computes a sum times a factor under a name; None for an empty sum, no line for a name."""
-        total = _total(parts)
+        """A line that computes a sum under a name, where `factor` is for the terms of earlier orders.
+
+        None for an empty sum; no line for what is a name already.
+        """
+        earlier = _total(part for part in parts if not part.fresh)
+        if earlier is not None and factor is not None:
+            earlier = _times(earlier, factor)
+        total = _joined(earlier, [part for part in parts if part.fresh])
         if total is None:
             return None
-        if factor is None and total.sign > 0 and total.level == _ATOM:
-            return Coefficient(total.text, total.ready)
-        part = total if factor is None else _times(total, factor)
-        self.lines.append(f"{name} = {_signed_text(part)}")
-        return Coefficient(name, part.ready)
+        if total.sign > 0 and total.level == _NAME:
+            return Coefficient(total.text, total.ready, self.k)
+        self.lines.append(f"{name} = {_signed_text(total)}")
+        return Coefficient(name, total.ready, self.k)
 
-    def value(self, node: Node) -> str:
+    def value(self, node: Node, truth: bool = False) -> str:
         """A constant or a first coefficient as text."""
         writer = self.series.writer
         writer.lines = self.lines
         for leaf in _leaves(node):
             if isinstance(leaf, Name) and leaf.id.startswith("#s"):
-                first = self.found[int(leaf.id[2:])][0]
-                self.series.args[leaf.id] = self.number(0.0) if first is None else first.text
-        return writer.stored(node)
+                self.series.args[leaf.id] = self.first(int(leaf.id[2:])).text
+        return writer.condition(node) if truth else writer.stored(node)
 
     def constant(self, node: Node) -> Coefficient:
         """A constant: a literal or a name."""
-        if isinstance(node, Num):
-            return Coefficient(self.number(node.value))
-        return Coefficient(self.value(node))
+        return Coefficient(self.number(node.value) if isinstance(node, Num) else self.value(node))
 
     def product(self, sign: int, a: Coefficient | None, b: Coefficient | None) -> list[Part]:
         """A product as a term of a sum; none if a factor is zero."""
@@ -587,33 +720,57 @@ class _Coefficients:
         one = self.number(1.0)
         for x, y in ((a, b), (b, a)):
             if x.text == one:
-                return [Part(sign, y.text, _ATOM, y.ready)]
-        first, second = (a, b) if a.ready <= b.ready else (b, a)
-        return [Part(sign, f"{first.text} * {second.text}", _PRODUCT, second.ready + _MULTIPLY)]
+                return self.single(sign, y)
+        if a.order > b.order:
+            a, b = b, a
+        ready, fresh = max(a.ready, b.ready) + _MULTIPLY, b.order == self.k > 0
+        return [Part(sign, f"{a.text} * {b.text}", _PRODUCT, ready, (a.text, b.text), fresh)]
+
+    def single(self, sign: int, a: Coefficient | None) -> list[Part]:
+        """A coefficient as a term of a sum."""
+        return [] if a is None else [Part(sign, a.text, _NAME, a.ready, None, a.order == self.k > 0)]
 
     def at(self, number: int, k: int) -> Coefficient | None:
         """The coefficient k of a series."""
         return self.found[number][k]
 
+    def first(self, number: int) -> Coefficient:
+        """The coefficient 0."""
+        found = self.found[number][0]
+        assert found is not None
+        return found
+
     def times_at(self, number: int, k: int) -> Coefficient | None:
         """k times the coefficient k."""
-        if (number, k) not in self.times:
-            plain = self.at(number, k)
-            if plain is None or k == 1:
-                self.times[number, k] = plain
-            else:
-                parts = self.product(1, Coefficient(self.number(float(k))), plain)
-                self.times[number, k] = self.named(f"d{k}_{number}", parts)
-        return self.times[number, k]
+        return self._multiple(self.times, "d", f"{self.number(float(k))} * {{0}}", number, k, k == 1)
 
-    def inverse(self, number: int) -> Coefficient:
+    def doubled_at(self, number: int, k: int) -> Coefficient | None:
+        """Twice the coefficient k."""
+        return self._multiple(self.doubled, "b", "{0} + {0}", number, k, False)
+
+    def _multiple(
+        self, kept: dict[tuple[int, int], Coefficient | None], stem: str, text: str, number: int, k: int, same: bool
+    ) -> Coefficient | None:
+        if (number, k) not in kept:
+            plain = self.at(number, k)
+            if plain is not None and not same:
+                self.lines.append(f"{stem}{k}_{number} = {text.format(plain.text)}")
+                plain = Coefficient(f"{stem}{k}_{number}", plain.ready + _MULTIPLY, k)
+            kept[number, k] = plain
+        return kept[number, k]
+
+    def gain(self, number: int, text: str, ready: int) -> Coefficient:
+        """A factor that a recurrence has at every order, under a name."""
+        if (number, text) not in self.gains:
+            name = f"g{number}_{sum(n == number for n, _ in self.gains)}"
+            self.lines.append(f"{name} = {text}")
+            self.gains[number, text] = Coefficient(name, ready)
+        return self.gains[number, text]
+
+    def inverse(self, number: int, over: float = 1.0) -> Coefficient:
         """One over the first coefficient."""
-        if number not in self.inverses:
-            first = self.at(number, 0)
-            assert first is not None
-            self.lines.append(f"r{number}_ = {self.number(1.0)} / {first.text}")
-            self.inverses[number] = Coefficient(f"r{number}_", first.ready + _DIVIDE)
-        return self.inverses[number]
+        first = self.first(number)
+        return self.gain(number, f"{self.number(over)} / {first.text}", first.ready + _DIVIDE)
 
     def convolution(self, sign: int, a: int, b: int, first: int, last: int, total: int) -> list[Part]:
         """±Σ a_[j] b_[total - j] for j from first to last."""
@@ -622,40 +779,28 @@ class _Coefficients:
             parts += self.product(sign, self.at(a, j), self.at(b, total - j))
         return parts
 
-    def half(self, name: str, sign: int, a: int, first: int, total: int) -> list[Part]:
+    def half(self, sign: int, a: int, first: int, total: int) -> list[Part]:
         """±Σ a_[j] a_[total - j] for j from first to total - first, using that the terms come twice."""
         parts: list[Part] = []
-        inner: list[Part] = []
         for j in range(first, (total + 1) // 2):
-            if j == 0:
-                parts += self.product(sign, self._doubled(a), self.at(a, total))
-            else:
-                inner += self.product(1, self.at(a, j), self.at(a, total - j))
-        if inner:
-            part = _total(inner)
-            assert part is not None
-            parts.append(_times(Part(sign * part.sign, part.text, part.level, part.ready),
-                                Coefficient(self.number(2.0))))  # fmt: skip
+            parts += self.product(sign, self.doubled_at(a, j), self.at(a, total - j))
         if total % 2 == 0 and total // 2 >= first:
             parts += self.product(sign, self.at(a, total // 2), self.at(a, total // 2))
         return parts
 
-    def _doubled(self, a: int) -> Coefficient | None:
-        if a not in self.twice:
-            first = self.at(a, 0)
-            if first is None:
-                return None
-            self.lines.append(f"d0_{a} = {first.text} + {first.text}")
-            self.twice[a] = Coefficient(f"d0_{a}", first.ready + _ADD)
-        return self.twice[a]
+    def along(self, sign: int, a: int, g: int, k: int) -> list[Part]:
+        """±Σ m a_[m] g_[k - m] for m from 1 to k - 1: k times the one of ∫ g da, without its last term."""
+        parts: list[Part] = []
+        for m in range(1, k):
+            parts += self.product(sign, self.times_at(a, m), self.at(g, k - m))
+        return parts
 
     # -- the recurrences ---------------------------------------------------------------------------------------
 
     def terms(self, number: int, sign: int, k: int) -> list[Part]:
         """The coefficient k as terms of a sum."""
         if number not in self.inlined:
-            known = self.at(number, k)
-            return [] if known is None else [Part(sign, known.text, _ATOM, known.ready)]
+            return self.single(sign, self.at(number, k))
         return self._expanded(number, sign, k)
 
     def _expanded(self, number: int, sign: int, k: int) -> list[Part]:
@@ -666,126 +811,108 @@ class _Coefficients:
                 for part, s in zip(op.parts, op.signs, strict=True):
                     parts += self.terms(part, sign * s, k)
                 if k == 0 and op.constant is not None:
-                    constant = self.constant(op.constant)
-                    parts.append(Part(sign, constant.text, _ATOM, constant.ready))
+                    parts += self.single(sign, self.constant(op.constant))
             case "scaled":
                 assert op.constant is not None
-                inner = _total(self.terms(op.parts[0], sign, k))
-                if inner is not None:
-                    parts.append(_times(inner, self.constant(op.constant)))
+                parts = self.product(sign, self.constant(op.constant), self.at(op.parts[0], k))
             case "product":
                 a, b = op.parts
                 parts = self.convolution(sign, a, b, 0, k, k)
             case "square":
-                parts = self.half(f"w{k}_{number}", sign, op.parts[0], 0, k)
+                parts = self.half(sign, op.parts[0], 0, k)
         return parts
 
     def _next(self, number: int, op: Op, k: int) -> Coefficient | None:
         """The coefficient k of a series."""
-        name = f"w{k}_{number}"
+        name = f"{self.place.stem}{k}_{number}"
         if op.kind in ("sum", "scaled", "product", "square"):
             return self.named(name, self._expanded(number, 1, k))
         if op.kind == "t":
-            return (Coefficient("F(t)" if self.form.model.narrow else "t"), Coefficient(self.number(1.0)), None)[
-                min(k, 2)
-            ]
+            now = self.place.time if self.place.time.isidentifier() else f"({self.place.time})"
+            now = f"F({self.place.time})" if self.form.model.narrow else now
+            return (Coefficient(now), Coefficient(self.number(1.0)), None)[min(k, 2)]
         if op.kind == "restarted" and k > 0:
             return self.at(op.parts[0], k)
+        if op.kind in ("held", "test") and k > 0:
+            return None
+        if op.kind == "choice":
+            test, then, other = op.parts
+            return self._chosen(name, test, then, other, k)
         if k == 0:
             return self._first(name, op)
         a = op.parts[0]
+        latest, part = self.at(a, k), self.number(1.0 / k)
         match op.kind:
             case "quotient":
-                divisor = op.parts[-1]
-                parts = [] if op.constant is not None else self.terms(a, 1, k)
-                for j in range(1, k + 1):
-                    parts += self.product(-1, self.at(divisor, j), self.at(number, k - j))
-                return self.named(name, parts, self.inverse(divisor))
+                divisor, first = op.parts[-1], self.first(number)
+                inverse = self.inverse(divisor)
+                back = self.gain(number, f"{first.text} * {inverse.text}", first.ready)
+                new = [] if op.constant is not None else self.product(1, inverse, latest)
+                new += self.product(-1, back, self.at(divisor, k))
+                return self.named(name, new + self.convolution(-1, divisor, number, 1, k - 1, k), inverse)
             case "root":
-                parts = [*self.terms(a, 1, k), *self.half(name, -1, number, 1, k)]
-                return self.named(name, parts, self._half_inverse(number))
-            case "power":
-                return self._next_power(name, number, op, k)
+                inverse = self.inverse(number, 0.5)
+                return self.named(name, self.product(1, inverse, latest) + self.half(-1, number, 1, k), inverse)
             case "grown":
-                return self._integrated(name, number, k, self.along(1, a, number, k))
-            case "fore":
-                return self._integrated(name, number, k, self.along(1, a, number + 1, k))
-            case "aft":
-                return self._integrated(name, number, k, self.along(op.signs[0], a, number - 1, k))
+                new = self.product(1, self.first(number), latest)
+                return self.named(name, new + self.along(1, a, number, k), Coefficient(part))
+            case "fore" | "aft":
+                other = number + (1 if op.kind == "fore" else -1)
+                sign = 1 if op.kind == "fore" else op.signs[0]
+                new = self.product(sign, self.first(other), latest)
+                return self.named(name, new + self.along(sign, a, other, k), Coefficient(part))
             case "tangent":
-                square = number + 1
-                parts = self.along(op.signs[0], a, square, k)
-                first = self.times_at(a, k)
-                parts += [] if first is None else [Part(1, first.text, _ATOM, first.ready)]
-                return self._integrated(name, number, k, parts)
+                sign, first = op.signs[0], self.first(number + 1)
+                slope = f"{self.number(1.0)} {'+' if sign > 0 else '-'} {first.text}"
+                new = self.product(1, self.gain(number, slope, first.ready), latest)
+                return self.named(name, new + self.along(sign, a, number + 1, k), Coefficient(part))
             case "along":
                 assert op.constant is not None
-                return self._integrated(name, number, k, self.along(1, a, op.parts[1], k), self.constant(op.constant))
+                factor, first = self.constant(op.constant).text, self.first(op.parts[1])
+                new = self.product(1, self.gain(number, f"{factor} * {first.text}", first.ready), latest)
+                return self.named(
+                    name, new + self.along(1, a, op.parts[1], k), Coefficient(f"{factor} * {part}")
+                )  # fmt: skip
             case "over":
-                first = self.times_at(a, k)
-                parts = [] if first is None else [Part(1, first.text, _ATOM, first.ready)]
-                return self._divided(name, number, k, parts, op.parts[1])
+                inverse = self.inverse(op.parts[1])
+                parts = self.product(1, inverse, latest) + self.along(-1, number, op.parts[1], k)
+                return self.named(name, parts, Coefficient(f"{part} * {inverse.text}", inverse.ready))
+            case "power":
+                return self._next_power(name, number, op, k)
             case "angle":
                 y, x, square = op.parts
-                return self._divided(name, number, k, [*self.along(1, y, x, k), *self.along(-1, x, y, k)], square)
+                inverse = self.inverse(square)
+                new = []
+                for sign, u, v in ((1, y, x), (-1, x, y)):
+                    first = self.first(v)
+                    gain = self.gain(number, f"{first.text} * {inverse.text}", inverse.ready)
+                    new += self.product(sign, gain, self.at(u, k))
+                old = self.along(1, y, x, k) + self.along(-1, x, y, k) + self.along(-1, number, square, k)
+                return self.named(name, new + old, Coefficient(f"{part} * {inverse.text}", inverse.ready))
         raise TypeError(f"no recurrence for {op.kind!r}")
 
-    def along(self, sign: int, a: int, g: int, k: int) -> list[Part]:
-        """±Σ m a_[m] g_[k - m] for m from 1 to k: k times the coefficient k of the integral of g da."""
-        parts: list[Part] = []
-        for m in range(1, k + 1):
-            parts += self.product(sign, self.times_at(a, m), self.at(g, k - m))
-        return parts
-
-    def _integrated(
-        self, name: str, number: int, k: int, parts: list[Part], factor: Coefficient | None = None
-    ) -> Coefficient | None:
-        """The coefficient k from k times itself; both are kept where both are needed."""
-        times = self.named(f"d{k}_{number}", parts, factor)
-        self.times[number, k] = times
-        if times is None or k == 1:
-            return times
-        return self.named(name, [Part(1, times.text, _ATOM, times.ready)], Coefficient(self.number(1.0 / k)))
-
-    def _divided(self, name: str, number: int, k: int, parts: list[Part], divisor: int) -> Coefficient | None:
-        """u' = v' / divisor, where `parts` are k times the coefficient k of v."""
-        for j in range(1, k):
-            parts += self.product(-1, self.times_at(number, j), self.at(divisor, k - j))
-        return self._integrated(name, number, k, parts, self.inverse(divisor))
-
-    def _half_inverse(self, number: int) -> Coefficient:
-        if number not in self.inverses:
-            first = self.at(number, 0)
-            assert first is not None
-            self.lines.append(f"r{number}_ = {self.number(0.5)} / {first.text}")
-            self.inverses[number] = Coefficient(f"r{number}_", first.ready + _DIVIDE)
-        return self.inverses[number]
+    def _chosen(self, name: str, test: int, then: int, other: int, k: int) -> Coefficient | None:
+        """The coefficient k of the piece in which the step begins."""
+        a, b = self.at(then, k), self.at(other, k)
+        if a == b:
+            return a
+        zero = Coefficient(self.number(0.0))
+        a, b = a or zero, b or zero
+        self.lines.append(f"{name} = {a.text} if {self.first(test).text} else {b.text}")
+        return Coefficient(name, max(a.ready, b.ready) + _ADD, k)
 
     def _next_power(self, name: str, number: int, op: Op, k: int) -> Coefficient | None:
-        """k a_[0] u_[k] = Σ (c (k - j) - j) a_[k - j] u_[j] for j from 0 to k - 1, for u = a**c."""
+        """u = a**c: k a_[0] u_[k] = c Σ m a_[m] u_[k - m] - Σ j u_[j] a_[k - j]."""
         a = op.parts[0]
         assert op.constant is not None
-        inverse = self.inverse(a)
-        parts: list[Part] = []
-        if isinstance(op.constant, Num):
-            for j in range(k):
-                weight = (op.constant.value * (k - j) - j) / k
-                x, y = self.at(a, k - j), self.at(number, j)
-                if weight == 0.0 or x is None or y is None:
-                    continue
-                first, second = (x, y) if x.ready <= y.ready else (y, x)
-                scaled = Part(1, f"{self.number(abs(weight))} * {first.text}", _PRODUCT, first.ready + _MULTIPLY)
-                part = _times(scaled, second, keep_order=True)
-                parts.append(Part(1 if weight > 0 else -1, part.text, part.level, part.ready))
-            return self.named(name, parts, inverse)
-        exponent = self.constant(op.constant)
-        for j in range(k):
-            parts += self.product(1, self.times_at(a, k - j), self.at(number, j))
-        grown = _total(parts)
-        parts = [] if grown is None else [_times(grown, exponent)]
-        for j in range(1, k):
-            parts += self.product(-1, self.times_at(number, j), self.at(a, k - j))
-        return self._integrated(name, number, k, parts, inverse)
+        inverse, exponent, first = self.inverse(a), self.constant(op.constant), self.first(number)
+        gain = self.gain(number, f"{exponent.text} * {first.text} * {inverse.text}", first.ready + _MULTIPLY)
+        parts = self.product(1, gain, self.at(a, k))
+        grown = _total(self.along(1, a, number, k))
+        if grown is not None:
+            parts.append(_times(grown, exponent))
+        parts += self.along(-1, number, a, k)
+        return self.named(name, parts, Coefficient(f"{self.number(1.0 / k)} * {inverse.text}", inverse.ready))
 
     def _first(self, name: str, op: Op) -> Coefficient:
         """The first coefficient where it is no sum of products."""
@@ -803,7 +930,7 @@ class _Coefficients:
                 assert op.start is not None
                 expr = op.start
         ready = max((c.ready for p in op.parts if (c := self.found[p][0] if self.found[p] else None)), default=0)
-        text = self.value(expr)
+        text = self.value(expr, truth=op.kind == "test")
         self.lines.append(f"{name} = {text}")
         return Coefficient(name, ready + _CALL)
 
@@ -811,36 +938,32 @@ class _Coefficients:
         """A component of the state at the start of the step."""
         place = self.series.components.index(number)
         if self.form.scalar:
-            return Coefficient(self.form.component("base", self.names[place]))
-        self.lines.append(f"w0_{number} = y[{place}]")
-        return Coefficient(f"w0_{number}")
+            return Coefficient(self.form.component(self.place.state, self.names[place]))
+        name = f"{self.place.stem}0_{number}"
+        self.lines.append(f"{name} = {self.form.spelled(self.place.state)}[{place}]")
+        return Coefficient(name)
 
     def _state(self, place: int, root: Term, k: int) -> None:
         """The coefficient k + 1 of a component of the state, from the coefficient k of its right-hand side."""
         number = self.series.components[place]
-        code = self.form.component(f"s{k + 1}", self.names[place]) if self.form.scalar else f"w{k + 1}_{number}"
-        factor = None if k == 0 else Coefficient(self.number(1.0 / (k + 1)))
+        vector = self.place.slope if k == 0 else f"s{k + 1}"
+        code = f"{self.place.stem}{k + 1}_{number}"
+        if self.form.scalar:
+            code = self.form.component(vector, self.names[place])
         if isinstance(root, int):
             parts = self.terms(root, 1, k)
-        elif k == 0 and root != Num(0.0):
-            constant = self.constant(root)
-            parts = [Part(1, constant.text, _ATOM, constant.ready)]
         else:
-            parts = []
-        if number in self.wanted_times and k > 0:
-            times = self.named(f"d{k + 1}_{number}", parts)
-            self.times[number, k + 1] = times
-            parts = [] if times is None else [Part(1, times.text, _ATOM, times.ready)]
-        total = _total(parts)
+            parts = self.single(1, self.constant(root)) if k == 0 and root != Num(0.0) else []
+        total = _joined(_total(part for part in parts if not part.fresh), [part for part in parts if part.fresh])
         if total is None:
             self.lines.append(f"{code} = {self.number(0.0)}")
             self.found[number].append(None)
         else:
-            part = total if factor is None else _times(total, factor)
-            self.lines.append(f"{code} = {_signed_text(part)}")
-            self.found[number].append(Coefficient(code, part.ready))
+            total = total if k == 0 else _times(total, Coefficient(self.number(1.0 / (k + 1))))
+            self.lines.append(f"{code} = {_signed_text(total)}")
+            self.found[number].append(Coefficient(code, total.ready, k + 1))
         if not self.form.scalar:
-            self.lines.append(f"s{k + 1}[{place}] = {code}")
+            self.lines.append(f"{vector}[{place}] = {code}")
 
 
 def _first(number: int) -> Name:
@@ -848,8 +971,24 @@ def _first(number: int) -> Name:
     return Name(f"#s{number}")
 
 
+def _atom(term: Term) -> Node:
+    """A constant, or the first coefficient of a series."""
+    return term if isinstance(term, Node) else _first(term)
+
+
+def _varying(test: Node) -> bool:
+    """Whether a condition reads first coefficients."""
+    return any(isinstance(leaf, Name) and leaf.id.startswith("#s") for leaf in _leaves(test))
+
+
 def _leaves(node: Node) -> Iterator[Node]:
     match node:
+        case Choice(cond=cond, then=then, other=other):
+            for part in (cond, then, other):
+                yield from _leaves(part)
+        case Compare(operands=operands) | Logic(operands=operands):
+            for part in operands:
+                yield from _leaves(part)
         case Unary(operand=operand):
             yield from _leaves(operand)
         case Binary(left=left, right=right):
@@ -874,13 +1013,29 @@ def _folded(node: Node) -> Num | None:
     return None
 
 
+def _assigned(lines: list[str]) -> list[str]:
+    """What the lines compute."""
+    return [line.partition(" = ")[0] for line in lines]
+
+
 def _brief(node: Node) -> str:
     text = spell(node)
     return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
 
 
-def _total(parts: Iterable[Part]) -> Part | None:
-    """The sum, adding first what is known first."""
+def _total(terms: Iterable[Part]) -> Part | None:
+    """The sum, adding first what is known first; products of one sign are summed by `dot`."""
+    parts: list[Part] = []
+    products: dict[int, list[Part]] = {1: [], -1: []}
+    for part in terms:
+        (products[part.sign] if part.factors else parts).append(part)
+    for sign, group in products.items():
+        if len(group) < 2:
+            parts += group
+            continue
+        group.sort(key=lambda part: part.ready)
+        text = ", ".join(name for part in group for name in part.factors or ())
+        parts.append(Part(sign, f"dot({text})", _ATOM, group[-1].ready + _ADD))
     heap = [(part.ready, k, part) for k, part in enumerate(parts)]
     heapq.heapify(heap)
     count = len(heap)
@@ -897,13 +1052,27 @@ def _total(parts: Iterable[Part]) -> Part | None:
     return heap[0][2] if heap else None
 
 
-def _times(part: Part, factor: Coefficient, keep_order: bool = False) -> Part:
+def _joined(total: Part | None, terms: list[Part]) -> Part | None:
+    """The sum with further terms, added one after the other in the order in which they are known."""
+    for part in sorted(terms, key=lambda part: part.ready):
+        if total is None:
+            total = part
+            continue
+        ready = max(total.ready, part.ready) + _ADD
+        same = part.sign == total.sign
+        if part.factors is None:
+            left, right = (total, part) if total.sign > 0 or same else (part, total)
+            text = right.text if right.level > _SUM else f"({right.text})"
+            total = Part(left.sign, f"{left.text} {'+' if same else '-'} {text}", _SUM, ready)
+        else:
+            a, b = part.factors
+            total = Part(total.sign, f"fused({'' if same else '-'}{a}, {b}, {total.text})", _ATOM, ready)
+    return total
+
+
+def _times(part: Part, factor: Coefficient) -> Part:
     """A term times a name or literal."""
-    text = part.text if part.level > _SUM else f"({part.text})"
-    if keep_order:
-        text = f"{text} * {factor.text}"
-    else:
-        text = f"{factor.text} * {text if part.level != _PRODUCT else f'({text})'}"
+    text = f"{factor.text} * {part.text if part.level >= _ATOM else f'({part.text})'}"
     return Part(part.sign, text, _PRODUCT, max(part.ready, factor.ready) + _MULTIPLY)
 
 

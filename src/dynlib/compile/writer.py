@@ -109,6 +109,7 @@ KERNEL_NAMES = frozenset(
         "high",
         "low",
         "order",
+        "known",
         "unsolved",
         *("inverse", "stages", "stage", "node", "share", "ratio", "beta", "curved", "bent", "back", "h1", "h2"),
         *("ahead0", "ahead1", "ahead2", "differences", "work", "weights", "gammas", "alphas", "shares", "spacing"),

@@ -12,8 +12,8 @@ from dynlib.steppers.registry import ADAPTIVE_MEMORY, Memory, StepperSpec, regis
 from dynlib.steppers.rosenbrock import RODAS4, RODAS5P
 from dynlib.steppers.stochastic import EULER_MARUYAMA, MILSTEIN, SRI
 from dynlib.steppers.switching import AUTO
-from dynlib.steppers.verner import VERNER7, VERNER9
 from dynlib.steppers.taylor import order_for
+from dynlib.steppers.verner import VERNER7, VERNER9
 
 
 def control(beta1: float = 0.7, beta2: float = -0.4, beta3: float = 0.0, *, min_factor: float = 0.2,

@@ -95,7 +95,8 @@ class StepperSpec:
         """The method as code is made for it under these options: of the order that they ask for."""
         if self.order_from is None:
             return self
-        return replace(self, order=self.order_from(dict(zip(self.option_names, config, strict=True))))
+        order = self.order_from(dict(zip(self.option_names, config, strict=True)))
+        return replace(self, order=order, interpolant_order=order)
 
 
 def _twin(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.control import options
+from dynlib.compile.advance.control import WALL, options
 from dynlib.compile.advance.parts import Advance
 from dynlib.compile.forms import Form
 from dynlib.compile.series import Series
@@ -16,18 +16,27 @@ def taylor(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Ad
     The last two terms are held at the tolerance (Jorba & Zou, Experimental Mathematics 14 (2005), 3.2, with any order).
     Two small coefficients do not prove that the rest is small: the slope of the polynomial at the end of the step must
     also be that of the equations (defect control: Enright, J. Comput. Appl. Math. 125 (2000) 159–170). The remainder
-    is the defect times `h / (p + 1)`, since it grows with the power p + 1.
+    is the defect times `h / (p + 1)`, since it grows with the power p + 1. What the check computes is the beginning of
+    the next step.
     """
     order = stepper.order
     series = Series(form, order, used)
-    one = form.number(1.0)
+    used |= {"log2", "exp2"}
+    own = bool(model.sim.tolerances)
+    end = f"fused(h, {_polynomial(form, order, slope=False)}, {{base}})"
     step = [
-        *series.lines,
+        *series.held,
+        "if known == 0:  # first coefficients, unless the step before has computed them",
+        *("    " + line for line in series.first),
+        "    known = 1",
+        *series.rest,
         "# step size",
-        *form.each(f"{{weight}} = {one} / (atol + rtol * abs({{base}}))"),
+        *form.each(
+            f"{{weight}} = {form.number(1.0)} / ({'{atol_of} + {rtol_of}' if own else 'atol + rtol'} * abs({{base}}))"
+        ),
         *_sum(form, "high", f"abs({{s{order}}}) * {{weight}}"),
         *_sum(form, "low", f"abs({{s{order - 1}}}) * {{weight}}"),
-        f"size = safety * smaller(power(high, {-1 / order!r}), power(low, {-1 / (order - 1)!r}))",
+        f"size = safety * exp2(-larger({1 / order!r} * log2(high), {1 / (order - 1)!r} * log2(low)))",
         "if not size > 0.0:",
         "    status = NOT_FINITE",
         "    break",
@@ -43,42 +52,51 @@ def taylor(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Ad
         "while True:  # attempts",
         "    dt = trial",
         "    t_new = t + dt",
+        *(["    " + line for line in WALL] if form.walls else []),
         "    if not dt > 2.3e-16 * abs(t) or dt < min_step:",
         "        status = STEP_TOO_SMALL",
         "        break",
         f"    h = {'F(dt)' if model.narrow else 'dt'}",
         *("    " + line for line in _powers(order)),
-        *("    " + line for line in form.each(f"{{new}} = {{base}} + h * ({_polynomial(form, order, slope=False)})")),
-        "    " + form.rhs("end", "t_new", "new"),
+        *("    " + line for line in form.each(f"{{new}} = {end}")),
+        "    # slope there, by the equations and by the polynomial",
+        *("    " + line for line in series.last),
         *("    " + line for line in _sum(
-            form, "err", f"abs({{end}} - ({_polynomial(form, order, slope=True)})) * {{weight}}"
+            form, "err", f"abs({{end}} - {_polynomial(form, order, slope=True)}) * {{weight}}"
         )),
-        f"    err *= dt / {order + 1.0!r}",
+        f"    err *= {1.0 / (order + 1)!r} * dt",
         "    if err <= 1.0:",
         "        break",
         "    retried += 1",
         "    trial = (0.5 if err < inf else 0.1) * dt",
         "if status != 0:",
-        "    if not err < inf and retried > 0:",
+        "    if retried > 0 and not err < inf:",
         "        status = NOT_FINITE",
         "    break",
     ]  # fmt: skip
     horner = f"{{s{order}}}"
     for k in range(order - 1, 0, -1):
-        horner = f"{{s{k}}} + theta * ({horner})"
+        horner = f"fused(theta, {horner}, {{s{k}}})"
     return Advance(
         unpack=[
-            *options(model, stepper, order),
+            *options(model, stepper, form, order),
             "step = times[@h]",
             "rejected = counts[@rejected]",
+            "known = 0",
             *series.once,
         ],
         step=step,
         interpolate=[
             "theta = F(tau - t)" if model.narrow else "theta = tau - t",
-            *form.each(f"{{out}} = {{base}} + theta * ({horner})"),
+            *form.each(f"{{out}} = fused(theta, {horner}, {{base}})"),
         ],
-        commit=["step = dt if retried > 0 else max_factor * dt", "rejected += retried"],
+        commit=[
+            f"step = dt if retried > 0 else {'larger(step, max_factor * dt)' if form.walls else 'max_factor * dt'}",
+            "rejected += retried",
+            *(["known = 0"] if model.rhs_uses_lags else series.kept),
+        ],
+        forget=["known = 0"],
+        cut_short=["step = smaller(step, max_factor * (t_new - t))"],
         pack=["times[@h] = step", "counts[@rejected] = rejected"],
     )
 
@@ -108,6 +126,6 @@ def _polynomial(form: Form, order: int, *, slope: bool) -> str:
         while 2 * half < count:
             half *= 2
         power = "h" if half == 1 else f"h{half}"
-        return f"{part(first, half)} + {power} * ({part(first + half, count - half)})"
+        return f"fused({power}, {part(first + half, count - half)}, {part(first, half)})"
 
     return part(1, order)
