@@ -66,7 +66,7 @@ OBSERVERS: tuple[tuple[Callable[..., Observer], tuple[Any, ...]], ...] = (
 FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
 
 
-CHOSEN = ("rk4", "ab3", "rk45", "verlet")
+CHOSEN = ("rk4", "ab3", "rk45", "verlet", "bdf", "kencarp4", "rodas5p")
 """Of the methods of one family, which differ in coefficients only, these are tested with every kind of model."""
 RICHEST = ("observed", "located")
 """The kinds that the other ones are tested with."""
