@@ -128,3 +128,21 @@ def test_impossible_arguments_are_errors(arguments: dict[str, float]) -> None:
         sim.run(**arguments)  # type: ignore[arg-type]
     assert sim.t == 0.0
     assert np.array_equal(sim.state_vector(), [1.0])
+
+
+def test_results_know_every_time_of_the_run(tmp_path: Path) -> None:
+    """`res.at(t)` is the stepper's own continuous extension, whatever was recorded."""
+    sim, fine = (dynlib.setup("builtin://ode/lorenz", stepper="dop853", jit=False) for _ in range(2))
+    sim.run(T=2.0, record_interval=1000)
+    fine.run(T=2.0, record_dt=0.25)
+    res, times = sim.results(), fine.results().t[1:-1]
+    found = res.at(times)
+    for name in ("x", "y", "z"):
+        assert found[name].tobytes() == fine.results()[name][1:-1].tobytes()
+    assert res.at(0.25)["x"] == found["x"][0]
+    assert res.at([]) == {}
+    with pytest.raises(ConfigError):
+        res.at(3.0)
+    sim.export_snapshot(tmp_path / "s.npz", results=True)
+    with pytest.raises(dynlib.DynlibError, match="come without their session"):
+        dynlib.read_results(tmp_path / "s.npz").at(1.0)

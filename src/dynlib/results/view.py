@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -58,8 +59,24 @@ class ResultsView:
     `res.event("spike")` the log of an event.
     """
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, at: Callable[[float], dict[str, Any]] | None = None) -> None:
         self.raw = results
+        self._at = at
+
+    def at(self, t: float | Sequence[float] | Array) -> dict[str, Any]:
+        """States and aux variables at any time of the run, by name, whatever was recorded.
+
+        They are computed by the session, with the stepper's own continuous extension, to the bit as a recording would
+        have shown them: numbers (arrays of shape (N,) for array states) for one time; for several, arrays whose first
+        dimension is that of the times. Raises `ConfigError` for a time that the session no longer reaches, and
+        `DynlibError` for results that come from a file.
+        """
+        if self._at is None:
+            raise DynlibError("these results come without their session; use the at() of a session that ran there")
+        if np.ndim(t) == 0:
+            return self._at(float(t))  # type: ignore[arg-type]
+        found = [self._at(float(time)) for time in np.asarray(t).ravel()]
+        return {name: np.array([moment[name] for moment in found]) for name in found[0]} if found else {}
 
     @property
     def t(self) -> Array:

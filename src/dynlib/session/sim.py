@@ -380,7 +380,7 @@ class Sim:
 
     def results(self) -> ResultsView:
         """Everything recorded since the last fresh run, by name."""
-        return self._recording.view()
+        return ResultsView(self._recording.view().raw, self.at)
 
     @_exclusive
     def name_segment(self, which: str | int, name: str) -> None:
