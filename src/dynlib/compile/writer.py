@@ -134,7 +134,7 @@ KERNEL_NAMES = frozenset(
             "near",
         ),
         *(
-            *("halt", "stiff", "signs", "sign", "calm"),
+            *("kick", "drift", "interpolate", "halt", "stiff", "signs", "sign", "calm"),
             "clock",
             "turn",
             "kicks",
