@@ -102,8 +102,7 @@ def named(kind: str, names: list[str], array: bool, separable: bool) -> tuple[Mo
     tables: dict[str, Any] = {
         "states": {name: 0.3 + 0.01 * k for k, name in enumerate(names)} | ({"uu[2]": 0.1} if array else {}),
         "params": {"qq": 0.5},
-        "equations": dict(zip(names, terms, strict=True))
-        | ({"uu[ii]": f"-{names[0] if separable else 'uu[ii]'}"} if array else {}),
+        "equations": dict(zip(names, terms, strict=True)) | ({"uu[ii]": more} if array else {}),
         "aux": {"au": f"qq*{names[0]}"},
         "functions": {"ff": {"args": ["zz"], "expr": f"zz*{names[-1]}"}},
         "events": {
