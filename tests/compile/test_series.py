@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynlib import ConfigError, Model, build, get_stepper, ode_model
@@ -150,6 +150,8 @@ def coefficients(model: Model, order: int, t: float = 0.0) -> dict[str, list[flo
     return {q.name: [float(names[f"s{k}_{q.name}"]) for k in range(1, order + 1)] for q in model.states}
 
 
+@example("x", "t/(2.2 + sin(x))")
+@settings(deadline=None)
 @given(EXPRESSIONS, EXPRESSIONS)
 def test_every_smooth_expression_has_its_series(f: str, g: str) -> None:
     """Picard's iteration with truncated series gives one more coefficient each time."""

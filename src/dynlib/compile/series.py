@@ -717,13 +717,13 @@ class _Coefficients:
         """A product as a term of a sum; none if a factor is zero."""
         if a is None or b is None:
             return []
-        one = self.number(1.0)
-        for x, y in ((a, b), (b, a)):
-            if x.text == one:
-                return self.single(sign, y)
         if a.order > b.order:
             a, b = b, a
         ready, fresh = max(a.ready, b.ready) + _MULTIPLY, b.order == self.k > 0
+        one = self.number(1.0)
+        for x, y in ((a, b), (b, a)):
+            if x.text == one:
+                return [Part(sign, y.text, _NAME, y.ready, None, fresh)]
         return [Part(sign, f"{a.text} * {b.text}", _PRODUCT, ready, (a.text, b.text), fresh)]
 
     def single(self, sign: int, a: Coefficient | None) -> list[Part]:
@@ -830,7 +830,7 @@ class _Coefficients:
         if op.kind == "t":
             now = self.place.time if self.place.time.isidentifier() else f"({self.place.time})"
             now = f"F({self.place.time})" if self.form.model.narrow else now
-            return (Coefficient(now), Coefficient(self.number(1.0)), None)[min(k, 2)]
+            return (Coefficient(now), Coefficient(self.number(1.0), order=1), None)[min(k, 2)]
         if op.kind == "restarted" and k > 0:
             return self.at(op.parts[0], k)
         if op.kind in ("held", "test") and k > 0:

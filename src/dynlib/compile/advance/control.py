@@ -15,7 +15,7 @@ from dynlib.compile.forms import Form
 from dynlib.spec.model import Model
 from dynlib.steppers.registry import StepperSpec
 
-WALL = (
+_WALL = (
     "walled = 0",
     "if t + 1.01 * dt >= wall:  # no step crosses a barrier, and none is left that is tiny",
     "    dt = just_before(wall) - t",
@@ -105,7 +105,7 @@ def attempts(form: Form, lines: list[str], shrink: list[str], solving: bool) -> 
         "while True:  # attempts",
         "    dt = trial",
         "    t_new = t + dt",
-        *(["    " + line for line in WALL] if form.walls else []),
+        *(["    " + line for line in _WALL] if form.walls else []),
         "    if not dt > 2.3e-16 * abs(t) or dt < min_step:",
         "        status = STEP_TOO_SMALL",
         "        break",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.control import WALL, options
-from dynlib.compile.advance.parts import Advance
+from dynlib.compile.advance.control import attempts, options
+from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
 from dynlib.compile.series import Series
 from dynlib.spec.model import Model
@@ -23,11 +23,18 @@ def taylor(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Ad
     series = Series(form, order, used)
     used |= {"log2", "exp2"}
     own = bool(model.sim.tolerances)
-    end = f"fused(h, {_polynomial(form, order, slope=False)}, {{base}})"
+    attempt = [
+        *_powers(order),
+        *form.each(f"{{new}} = fused(h, {_polynomial(form, order, slope=False)}, {{base}})"),
+        "# slope there, by the equations and by the polynomial",
+        *series.last,
+        *_sum(form, "err", f"abs({{end}} - {_polynomial(form, order, slope=True)}) * {{weight}}"),
+        f"err *= {1.0 / (order + 1)!r} * dt",
+    ]
     step = [
         *series.held,
         "if known == 0:  # first coefficients, unless the step before has computed them",
-        *("    " + line for line in series.first),
+        *indented(series.first),
         "    known = 1",
         *series.rest,
         "# step size",
@@ -41,38 +48,14 @@ def taylor(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Ad
         "    status = NOT_FINITE",
         "    break",
         "if step == 0.0:  # the first step is at most the time in which the state changes by itself",
-        *("    " + line for line in _sum(form, "high", "abs({base}) * {weight}")),
-        *("    " + line for line in _sum(form, "low", "abs({s1}) * {weight}")),
+        *indented(_sum(form, "high", "abs({base}) * {weight}")),
+        *indented(_sum(form, "low", "abs({s1}) * {weight}")),
         "    step = high / low if low > 0.0 else 0.0",
         "    if not 1e-6 < step < inf:",
         "        step = 1e-6",
-        "trial = smaller(smaller(size, step), max_step)",
-        "retried = 0",
-        "err = inf",
-        "while True:  # attempts",
-        "    dt = trial",
-        "    t_new = t + dt",
-        *(["    " + line for line in WALL] if form.walls else []),
-        "    if not dt > 2.3e-16 * abs(t) or dt < min_step:",
-        "        status = STEP_TOO_SMALL",
-        "        break",
-        f"    h = {'F(dt)' if model.narrow else 'dt'}",
-        *("    " + line for line in _powers(order)),
-        *("    " + line for line in form.each(f"{{new}} = {end}")),
-        "    # slope there, by the equations and by the polynomial",
-        *("    " + line for line in series.last),
-        *("    " + line for line in _sum(
-            form, "err", f"abs({{end}} - {_polynomial(form, order, slope=True)}) * {{weight}}"
-        )),
-        f"    err *= {1.0 / (order + 1)!r} * dt",
-        "    if err <= 1.0:",
-        "        break",
-        "    retried += 1",
-        "    trial = (0.5 if err < inf else 0.1) * dt",
-        "if status != 0:",
-        "    if retried > 0 and not err < inf:",
-        "        status = NOT_FINITE",
-        "    break",
+        "step = smaller(size, step)",
+        "err = 0.0",
+        *attempts(form, attempt, ["trial = 0.5 * dt"], False),
     ]  # fmt: skip
     horner = f"{{s{order}}}"
     for k in range(order - 1, 0, -1):
