@@ -21,7 +21,7 @@ class KernelCall:
         recording = full.new_recording(0)
         self.arguments = (
             np.array(self.state.config), t_end, limit, int(Status.MAX_STEPS), limit, 0, np.zeros(3, np.int64),
-            np.array([math.nan]), select, *recording.sample_block(4), *recording.event_block(1),
+            np.array([math.nan]), select, full.kernel.tables, *recording.sample_block(4), *recording.event_block(1),
         )  # fmt: skip
 
     def __call__(self) -> np.ndarray:

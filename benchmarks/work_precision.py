@@ -129,9 +129,10 @@ def measure_all(only: str, seconds: float, known: list[Point]) -> list[Point]:
     found: list[Point] = []
     for case in PROBLEMS:
         if only not in case.name:
+            found += [q for q in known if q.problem == case.name]
             continue
         for spec in (s for stiff in (False, True) for s in steppers(adaptive=True, stiff=stiff)):
-            if spec.stiff and case.kind != "stiff" and case.multiple > GENTLE:
+            if spec.stiff and spec.family != "switching" and case.kind != "stiff" and case.multiple > GENTLE:
                 continue
             there = [q for q in known if (q.problem, q.stepper) == (case.name, spec.name)]
             if there:
@@ -151,6 +152,7 @@ def energies(only: str, known: list[Energy], steps: int = 1_000_000) -> list[Ene
     found = []
     for name, dt in cases:
         if only and only not in name:
+            found += [e for e in known if e.problem == name]
             continue
         for spec in (dynlib.get_stepper("rk4"), *steppers(adaptive=False, stiff=False, symplectic=True)):
             there = [e for e in known if (e.problem, e.stepper) == (name, spec.name)]
@@ -206,7 +208,7 @@ def picture(points: list[Point], cases: list[Problem], title: str, file: Path) -
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullFormatter, NullLocator
 
     plt.rcParams.update({"svg.hashsalt": "dynlib", "svg.fonttype": "none", "font.size": 9})
     fits = {p.name: [q for q in points if q.problem == p.name and q.status == "DONE" and q.error > 0] for p in cases}
@@ -224,6 +226,7 @@ def picture(points: list[Point], cases: list[Problem], title: str, file: Path) -
                 axis.loglog(errors, times, color=colour, marker=marker, linestyle=dash, markersize=4.5, linewidth=1.3)
         axis.set_title(case.name, fontsize=9.5)
         axis.grid(True, color="0.88", linewidth=0.6)
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.invert_xaxis()
         axis.set_xlabel("error at the end")
@@ -261,7 +264,7 @@ def reached(points: list[Point], cases: list[Problem]) -> list[str]:
         if not done:
             continue
         best = min(done, key=lambda q: q.error)
-        sim = case.prepared(best.stepper, best.rtol)
+        sim = case.prepared(best.stepper, best.rtol, jit=False)
         case.run(sim, max_steps=BUDGET)
         name = sim.full_model.columns[0]
         rows.append([
@@ -415,7 +418,7 @@ def main() -> None:
         text = json.dumps({"points": [asdict(q) for q in points], "energy": [asdict(q) for q in energy]})
         arguments.keep.write_text(text, "utf-8")
     for kind in ("non-stiff", "stiff"):
-        cases = [p for p in PROBLEMS if (p.kind == "stiff") == (kind == "stiff") and arguments.only in p.name]
+        cases = [p for p in PROBLEMS if (p.kind == "stiff") == (kind == "stiff")]
         if cases:
             chosen = [q for q in points if kind != "stiff" or dynlib.get_stepper(q.stepper).stiff]
             picture(chosen, cases, TITLES[kind], arguments.docs / f"work-precision-{kind}.svg")

@@ -14,6 +14,7 @@ from dynlib import Status, StepperSpec
 NAMED = dict(ids=lambda x: x.name)
 SMOOTH = [p for p in PROBLEMS if p.kind != "stiff"]
 TAME = [p for p in SMOOTH if p.multiple <= 100]
+SWITCHING = [s for s in steppers(adaptive=True, stiff=True) if s.family == "switching"]
 HARD = [p for p in PROBLEMS if p.kind == "stiff"]
 BUDGET = 200_000
 
@@ -39,7 +40,7 @@ def meets_its_tolerance(case: Problem, spec: StepperSpec) -> None:
 # -- adaptive methods ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "spec"), pairs(SMOOTH, steppers(adaptive=True, stiff=False)))
+@pytest.mark.parametrize(("case", "spec"), pairs(SMOOTH, [*steppers(adaptive=True, stiff=False), *SWITCHING]))
 def test_adaptive_methods_meet_their_tolerance(case: Problem, spec: StepperSpec) -> None:
     meets_its_tolerance(case, spec)
 
