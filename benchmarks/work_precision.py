@@ -357,7 +357,8 @@ def report(points: list[Point], energy: list[Energy], values: list[Value], about
         UNSUITED.format(limit=LIMIT),
         *unsuited(points),
         *(["Models that a stepper does not take:", "", *refused, ""] if refused else []),
-        "Answers called `DONE` whose error is beyond the bound of the problem:" + ("" if failures else " none."),
+        "Answers called `DONE` whose error is beyond the bound of the problem (on a chaotic one, a coarse tolerance",
+        "bounds nothing: the Lorenz system to T = 20 multiplies errors by a million):" + ("" if failures else " none."),
         *(["", *failures] if failures else []),
         ENERGY,
         *table(("model", "stepper", "dt", "first twentieth", "last twentieth", "time, s"), energy_rows),
@@ -375,8 +376,9 @@ way. `tests/validation` holds every adaptive stepper to a multiple of its tolera
 the others to a status that says that the end was not reached. The multiple is stated with each problem; for methods of
 order 2, whose error falls as the power 2/3 of the tolerance only, it is larger by 0.2 rtol^(-1/3).
 
-Times are those of the compiled kernel ({about}); compare those of one table, since the machine may have
-been busy. `Sim.run` adds {overhead:.0f} µs to each run (the median over all of them).
+Times are those of the compiled kernel ({about}).
+Compare those of one table, since the machine may have been busy. `Sim.run` adds {overhead:.0f} µs to each run (the
+median over all of them).
 """
 PICTURES = """\
 ## Work and precision
