@@ -22,6 +22,7 @@ from dynlib import (
     Status,
     build,
     get_stepper,
+    list_steppers,
     load_model,
     map_model,
     ode_model,
