@@ -5,6 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.load_profile("gate")  # the same examples in every run; `tests/fuzz` tries others
 
 
 @pytest.fixture(scope="session", autouse=True)

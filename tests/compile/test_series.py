@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from dynlib import ConfigError, Model, build, get_stepper, ode_model
@@ -155,6 +155,7 @@ def coefficients(model: Model, order: int, t: float = 0.0) -> dict[str, list[flo
 @given(EXPRESSIONS, EXPRESSIONS)
 def test_every_smooth_expression_has_its_series(f: str, g: str) -> None:
     """Picard's iteration with truncated series gives one more coefficient each time."""
+    assume(max(f.count("sum("), g.count("sum(")) < 2)  # sums in sums need indices of their own
     model = ode_model(
         "random", states={"x": 0.3, "y": -0.6}, params={"a": 1.3, "b": -0.7}, equations={"x": f, "y": g},
         aux={"half": "0.5*y + 0.2"}, functions={"bent": {"args": ["u", "v"], "expr": "u*cos(v + b) - v"}},
