@@ -688,6 +688,7 @@ FORGERIES: dict[str, tuple[Callable[[Meta, Arrays], None], str]] = {
     "negative count": (put(f"{RUNTIME}/n", -1), "impossible count"),
     "huge count": (put(f"{RUNTIME}/n", 2**62), "impossible count"),
     "flag of 2": (put(f"{RUNTIME}/pending", 2), "impossible counters"),
+    "slope of 2": (put(f"{STEPPER}/k1_valid", 2), "impossible 'k1_valid'"),
     "anchor ahead": (put(f"{RUNTIME}/n_anchor", 10**6), "impossible counters"),
     "negative step size": (put(f"{STEPPER}/h", -0.1), "step size is negative"),
     "negative dt": (both(says(nominal_dt=-0.05), put(f"{RUNTIME}/dt", -0.05)), "negative"),

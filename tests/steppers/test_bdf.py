@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from session.kit import forged, parts
 
-from dynlib import Sim, Status, build, ode_model
+from dynlib import Sim, SnapshotFileError, Status, build, ode_model, setup
 from dynlib.compile.differences import rescaled
 from dynlib.steppers.bdf import NDF
 
@@ -164,3 +166,15 @@ def test_arrays_of_states_follow_the_same_formulas(stepper: str) -> None:
     sim.run(T=0.05, rtol=1e-6, atol=1e-9, record=False)
     rate = 1e3 * (2 - 2 * np.cos(np.pi / (n + 1)))
     np.testing.assert_allclose(sim.state_vector(), start * np.exp(-rate * 0.05), rtol=1e-3)
+
+
+def test_a_file_cannot_ask_for_an_order_that_there_is_not(tmp_path: Path) -> None:
+    """The order is an index into the differences."""
+    sim = setup("builtin://ode/van_der_pol", stepper="bdf", jit=False)
+    sim.run(T=1.0)
+    sim.export_snapshot(tmp_path / "s.npz")
+    meta, arrays = parts(tmp_path / "s.npz")
+    arrays["workspace/stepper/order"][0] = NDF.orders + 1
+    (tmp_path / "s.npz").write_bytes(forged(meta, arrays))
+    with pytest.raises(SnapshotFileError, match="impossible 'order'"):
+        sim.import_snapshot(tmp_path / "s.npz")

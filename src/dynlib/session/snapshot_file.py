@@ -230,11 +230,14 @@ def state_from(
         state_slots=fresh.state_slots,
         model_name=fresh.model_name,
     )
-    flags = [n for n in ("begun", "pending", "k1_valid") if n in layout]
-    if any(int(state[n][0]) > 1 for n in flags) or int(state["n_anchor"][0]) > state.step:
+    if (
+        any(int(state[n][0]) > 1 for n in ("begun", "pending", "struck") if n in layout)
+        or int(state["n_anchor"][0]) > state.step
+    ):
         raise _bad(path, "the workspace holds impossible counters")
-    if "history" in layout and int(state["history"][0]) > sum(f.name in ("f1", "f2") for f in layout.fields):
-        raise _bad(path, "the workspace holds an impossible history length")
+    for memory in stepper.memory:
+        if memory.most and int(state[memory.name][0]) > memory.most:
+            raise _bad(path, f"the workspace holds an impossible {memory.name!r}")
     if any(float(state[n][0]) < 0 for n in ("dt", "record_dt", "h") if n in layout):
         raise _bad(path, "a step size is negative")
     grid = float(state["record_dt"][0])

@@ -50,7 +50,10 @@ for _name, _ab in (("ab2", AB2), ("ab3", AB3)):
         StepperSpec(
             _name, ("ode",), "adams_bashforth", _ab.order, 1, "hermite", 3,
             f"Adams–Bashforth with {_ab.order} steps, started by classical Runge–Kutta", f"{_HNW}, III.1, eq. 1.5", _ab,
-            memory=(*(Memory(f"f{j}", "reals", vector=True) for j in range(1, _ab.order)), Memory("history", "counts")),
+            memory=(
+                *(Memory(f"f{j}", "reals", vector=True) for j in range(1, _ab.order)),
+                Memory("history", "counts", most=_ab.order - 1),
+            ),
         )
     )  # fmt: skip
 for _name, _tableau, _text, _ref, _options, _aliases in (
@@ -73,7 +76,7 @@ for _name, _tableau, _text, _ref, _options, _aliases in (
         )
     )  # fmt: skip
 _GNI = "Hairer, Lubich & Wanner, Geometric Numerical Integration, 2nd ed. (2006)"
-_force = (Memory("k1", "reals", vector=True), Memory("k1_valid", "counts"))
+_force = (Memory("k1", "reals", vector=True), Memory("k1_valid", "counts", most=1))
 for _name, _composition, _text, _ref, _aliases in (
     ("verlet", VERLET, "Störmer–Verlet in velocity form", f"{_GNI}, I.1.4", ("leapfrog", "velocity_verlet")),
     ("yoshida4", YOSHIDA4, "composition of Yoshida", "Yoshida, Phys. Lett. A 150 (1990) 262–268", ("forest_ruth",)),
@@ -149,7 +152,7 @@ register(
         "bdf2", ("ode",), "bdf", 2, 1, "dense", 2, "backward differentiation of order 2, begun with SDIRK2",
         f"{_HNW}, III.1, eq. 1.22'; {_HW}, V.1", BDF2,
         stiff=True, options=_NEWTON,
-        memory=(Memory("past1", "reals", vector=True), Memory("history", "counts")),
+        memory=(Memory("past1", "reals", vector=True), Memory("history", "counts", most=1)),
     )
 )  # fmt: skip
 register(
@@ -159,7 +162,7 @@ register(
         adaptive=True, stiff=True, options=control(1.0, 0.0, max_factor=2.0),
         memory=(
             *ADAPTIVE_MEMORY, Memory("past1", "reals", vector=True), Memory("past2", "reals", vector=True),
-            Memory("h1", "times"), Memory("h2", "times"), Memory("history", "counts"),
+            Memory("h1", "times"), Memory("h2", "times"), Memory("history", "counts", most=2),
         ),
     )
 )  # fmt: skip
@@ -174,7 +177,7 @@ register(
             Memory("differences", "reals", vector=True, rows=NDF.orders + 2),
             Memory("h", "times"),  # the step to try next, as with all adaptive methods
             Memory("spacing", "times"),  # the step of the differences
-            Memory("order", "counts"),  # 0: no differences
+            Memory("order", "counts", most=NDF.orders),  # 0: no differences
             Memory("equal", "counts"),  # steps of this size and order
             Memory("rejected", "counts", on_edit="keep"),
         ),
@@ -185,7 +188,9 @@ register(
         "auto", ("ode",), "switching", 5, 8, "dense", 4, "Dormand–Prince 5(4), or RODAS5P where the problem is stiff",
         f"{_HW}, IV.2; Steinebach, BIT Numer. Math. 63 (2023) 27", AUTO,
         adaptive=True, stiff=True, options=control(0.85, -0.2, max_factor=6.0),
-        memory=(*ADAPTIVE_MEMORY, Memory("stiff", "counts"), Memory("signs", "counts"), Memory("calm", "counts")),
+        memory=(
+            *ADAPTIVE_MEMORY, Memory("stiff", "counts", most=1), Memory("signs", "counts"), Memory("calm", "counts"),
+        ),
     )
 )  # fmt: skip
 _taylor_options = (

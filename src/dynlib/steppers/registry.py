@@ -19,7 +19,8 @@ class Memory:
     """A number, or a vector with one number per component of the state, that a stepper keeps between two steps.
 
     `block` is "times" (float64), "reals" (the model's dtype, all vectors) or "counts" (int64); `on_edit` and `fresh`
-    as in the layout of the state. Of a table of vectors, `rows` says how many it has.
+    as in the layout of the state. Of a table of vectors, `rows` says how many it has. A count is at most `most` (0:
+    any); what a file says beyond that is refused.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Memory:
     on_edit: str = "restart"
     fresh: float = 0.0
     rows: int = 1
+    most: int = 0
 
 
 ADAPTIVE_MEMORY = (
@@ -35,7 +37,7 @@ ADAPTIVE_MEMORY = (
     Memory("h", "times"),  # the step to try next; begins at the given first step, or 0 to choose it
     Memory("error_before", "times", fresh=1e-4),  # as in the code DOPRI5 of Hairer & Wanner
     Memory("error_earlier", "times", fresh=1e-4),
-    Memory("k1_valid", "counts"),
+    Memory("k1_valid", "counts", most=1),
     Memory("rejected", "counts", on_edit="keep"),
 )
 
