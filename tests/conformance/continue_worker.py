@@ -16,7 +16,7 @@ from dynlib import Sim
 
 def main(folder: Path) -> None:
     for line in (folder / "list.txt").read_text().splitlines():
-        stepper, kind = line.split()
+        stepper, kind = line.split(maxsplit=1)
         sim = Sim(full(stepper, kind))
         sim.import_snapshot(folder / f"{stepper}-{kind}.npz")
         sim.run(T=horizon(stepper), resume=True)

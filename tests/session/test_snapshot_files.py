@@ -101,7 +101,7 @@ def test_members_and_metadata(path: Path) -> None:
             "base", "t", "t_base", "time_shift", "dt", "record_t0", "record_dt", "n", "n_anchor", "begun", "pending",
             "record_n0", "record_interval", "lag_w",
         )]
-        + [f"workspace/stepper/{n}.npy" for n in ("k1", "h", "error_before", "k1_valid", "rejected")]
+        + [f"workspace/stepper/{n}.npy" for n in ("k1", "h", "error_before", "error_earlier", "k1_valid", "rejected")]
     )  # fmt: skip
     assert {i.compress_type for i in infos} == {zipfile.ZIP_STORED}
     assert {i.date_time for i in infos} == {(1980, 1, 1, 0, 0, 0)}
@@ -1063,8 +1063,8 @@ def test_hostile_json_takes_time_and_memory_by_its_length_only(path: Path, text:
         ("MAX_META", 2000, "metadata (model, lineage, segments) take more than"),
         ("MAX_VALUES", 20, "more than 40 levels or 20 values"),
         ("MAX_DEPTH", 3, "more than 3 levels"),
-        ("MAX_FILE", 5000, "in 23 members, more than a file may have"),
-        ("MAX_MEMBERS", 20, "in 23 members, more than a file may have"),
+        ("MAX_FILE", 5000, "in 24 members, more than a file may have"),
+        ("MAX_MEMBERS", 20, "in 24 members, more than a file may have"),
     ],
 )
 def test_what_could_not_be_read_is_not_written(

@@ -70,7 +70,7 @@ def test_an_edit_names_only_what_it_changed() -> None:
     before = sim.state
     sim.assign(k=0.3)
     changed = {f.name for f in before.layout.fields if before[f.name].tobytes() != sim.state[f.name].tobytes()}
-    assert set(sim.edits()[-1].dropped) == {"pending", "begun", "k1", "h", "error_before", "k1_valid"}
+    assert set(sim.edits()[-1].dropped) == {"pending", "begun", "k1", "h", "error_before", "error_earlier", "k1_valid"}
     assert changed == {*sim.edits()[-1].dropped, "params", "base", "t_base", "time_shift", "n_anchor", "lag_w"}
     sim.run(T=5.0, t0=-0.0)
     assert sim.replay().ok, "also where only the sign of a zero was set"
