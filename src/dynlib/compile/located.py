@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from dynlib.compile.advance.parts import Advance
+from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
-from dynlib.compile.roots import SLOTS
+from dynlib.compile.roots import ROOT, SLOTS, TAU, WANTS
 from dynlib.spec.barriers import Barrier
 from dynlib.spec.expressions import Name, walk
 from dynlib.spec.model import Event, Model
@@ -50,9 +50,9 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
     copy = form.each("{out} = {new}")
     read = [
         "if tau < t_end:",
-        *("    " + line for line in advance.interpolate),
+        *indented(advance.interpolate),
         "else:",
-        *("    " + line for line in copy),
+        *indented(copy),
     ]
     quiet = [e for e in events if e.log and not e.ends_step]
     lags = form.log_needs(quiet).lag_names(form.names)
@@ -67,14 +67,14 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
         "passed = 0",
         "while True:",
         f"    for event in range({len(events)}):",
-        "        while hunts[event, 0] > 0.0:",
-        "            tau = hunts[event, 1]",
-        *(" " * 12 + line for line in read),
+        f"        while hunts[event, {WANTS}] > 0.0:",
+        f"            tau = hunts[event, {TAU}]",
+        *indented(read, 3),
         f"            hunt(hunts[event], {call('located', 'event', 'tau', *there)})",
         "    which = earliest(hunts)",
         "    if which < 0 or acting[which] == 1:",
         "        break",
-        "    tau = hunts[which, 2]",
+        f"    tau = hunts[which, {ROOT}]",
         "    if tau > horizon:  # not yet",
         "        which = -1",
         "        break",
@@ -85,7 +85,7 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
                 "            status = FULL",
                 "            break",
                 "        if recording != 0:",
-                *(" " * 12 + line for line in read),
+                *indented(read, 3),
                 f"            logs += {call('log_located', 'which', 'logs', 'tau', 'n', *there, *lags, *_LOG)}",
             ]
             if quiet
@@ -97,19 +97,19 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
         "if status != 0:",
         "    break",
     ]
-    commit = ["logged = 0"]
+    commit, first = ["logged = 0"], f"hunts[which, {ROOT}]"
     if acts:
         find += [
             "if which >= 0:  # the step ends here, with all events that happen at the same time",
-            "    t_new = hunts[which, 2]",
+            f"    t_new = {first}",
             f"    for event in range({len(events)}):",
             "        due[event] = 0",
-            "        if acting[event] == 1 and hunts[event, 2] <= hunts[which, 2] + 1.8e-15 * abs(hunts[which, 2]):",
+            f"        if acting[event] == 1 and hunts[event, {ROOT}] <= {first} + 1.8e-15 * abs({first}):",
             "            due[event] = 1",
-            "            t_new = larger(t_new, hunts[event, 2])",
+            f"            t_new = larger(t_new, hunts[event, {ROOT}])",
             "    tau = t_new",
-            *("    " + line for line in read),
-            *("    " + line for line in form.each("{new} = {out}")),
+            *indented(read),
+            *indented(form.each("{new} = {out}")),
         ]
         commit += [
             "if which >= 0:",
@@ -119,7 +119,7 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
             f"    near = near or (gap < before and gap <= {SHRINKING!r} * abs(t))",
             "    close = close + 1 if near and struck == 1 else 0",
             "    struck = 1",
-            *("    " + line for line in (*advance.forget, *advance.cut_short)),
+            *indented([*advance.forget, *advance.cut_short]),
             "else:",
             "    struck = 0",
             "    close = 0",
@@ -204,7 +204,7 @@ def walls_of(barriers: tuple[Barrier, ...], model: Model, form: Form, advance: A
     return Walls(
         unpack=[f"barriers = np.zeros(({len(barriers)}, 2))", *([] if changed else fill), "walled = 0"],
         before=[*(fill if changed else []), "t = just_behind(barriers, t)", "wall = next_barrier(barriers, t)"],
-        commit=["if walled == 1:", *("    " + line for line in advance.forget or ["pass"])],
+        commit=["if walled == 1:", *indented(advance.forget or ["pass"])],
     )
 
 

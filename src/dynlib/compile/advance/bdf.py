@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.control import Attempt, attempts, controlled, first_step, norm, options, scale
+from dynlib.compile.advance.control import CUT_SHORT, Attempt, attempts, controlled, first_step, norm, options, scale
 from dynlib.compile.advance.implicit import linear_of
 from dynlib.compile.advance.newton import FAILED, MEASURE, newton, newton_unpack, weigh
 from dynlib.compile.advance.parts import Advance, fixed_time, indented, inside
@@ -273,7 +273,7 @@ def bdf(model: Model, stepper: StepperSpec, formulas: Differences, form: Form, u
             *(["if walled == 1 and retried == 0:", "    step = larger(step, planned)"] if form.walls else []),
         ],
         forget=["order = 0", "equal = 0"],
-        cut_short=["step = smaller(step, max_factor * (t_new - t))"],  # events may come ever faster
+        cut_short=CUT_SHORT,
         pack=[
             "times[@h] = step",
             "times[@spacing] = spacing",

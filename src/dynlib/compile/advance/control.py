@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dynlib.compile.advance.parts import Advance
+from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
 from dynlib.spec.model import Model
 from dynlib.steppers.registry import StepperSpec
@@ -22,6 +22,10 @@ _WALL = (
     "    t_new = wall",
     "    walled = 1",
 )
+
+
+CUT_SHORT = ["step = smaller(step, max_factor * (t_new - t))"]
+"""After a step that an event ended, for methods that keep the next step: events may come ever faster."""
 
 
 @dataclass
@@ -111,7 +115,7 @@ def attempts(form: Form, lines: list[str], shrink: list[str], solving: bool) -> 
         "        break",
         f"    h = {'F(dt)' if model.narrow else 'dt'}",
         *(["    unsolved = 0"] if solving else []),
-        *("    " + line for line in lines),
+        *indented(lines),
         "    if err <= 1.0:",
         "        break",
         "    retried += 1",
@@ -135,7 +139,7 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
         "    " + form.rhs("k1", "t", "base"),
         "    k1_valid = 1",
         "if step == 0.0:  # choose the first step",
-        *("    " + line for line in first_step(form, attempt.order)),
+        *indented(first_step(form, attempt.order)),
         "err = inf",
         *attempt.begin,
         *attempts(form, attempt.lines, shrink, solving),
@@ -172,7 +176,7 @@ def controlled(model: Model, stepper: StepperSpec, form: Form, attempt: Attempt)
             f"k1_valid = {1 if attempt.end and not model.rhs_uses_lags else 0}",
         ],
         forget=["k1_valid = 0"],
-        cut_short=["step = smaller(step, max_factor * (t_new - t))"],  # events may come ever faster
+        cut_short=CUT_SHORT,
         pack=[
             "times[@h] = step",
             "times[@error_before] = error_before",

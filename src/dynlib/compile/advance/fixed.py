@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.parts import Advance, combination, fixed_time, hermite, stage_time
+from dynlib.compile.advance.parts import Advance, combination, fixed_time, hermite, indented, stage_time
 from dynlib.compile.forms import Form
 from dynlib.spec.model import Model
 from dynlib.steppers.adams_bashforth import AdamsBashforth
@@ -56,9 +56,9 @@ def adams_bashforth(model: Model, method: AdamsBashforth, form: Form) -> Advance
             *fixed_time(form),
             form.rhs("k1", "t", "base"),
             f"if history >= {order - 1}{' and walled == 0' if form.walls else ''}:",
-            *("    " + line for line in form.each(f"{{new}} = {{base}} + h * ({' '.join(terms)})")),
+            *indented(form.each(f"{{new}} = {{base}} + h * ({' '.join(terms)})")),
             "else:  # too little history: one classical Runge–Kutta step",
-            *("    " + line for line in start),
+            *indented(start),
         ],
         commit=[*form.each(*shift), f"history = min(history + 1, {order - 1})"],
         forget=["history = 0"],

@@ -59,9 +59,9 @@ def stage_time(node: float) -> str:
     return "t" if node == 0.0 else "t + dt" if node == 1.0 else f"t + {node!r} * dt"
 
 
-def indented(lines: list[str]) -> list[str]:
-    """The lines of a block."""
-    return ["    " + line for line in lines]
+def indented(lines: list[str], depth: int = 1) -> list[str]:
+    """The lines of a block, so many blocks deep."""
+    return ["    " * depth + line for line in lines]
 
 
 def inside(model: Model, span: str) -> str:

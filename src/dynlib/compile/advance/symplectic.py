@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.parts import Advance, fixed_time
+from dynlib.compile.advance.parts import Advance, fixed_time, indented
 from dynlib.compile.forms import Form
 from dynlib.compile.writer import needs_of
 from dynlib.errors import ConfigError
@@ -40,9 +40,9 @@ def symplectic(model: Model, stepper: StepperSpec, method: Composition, form: Fo
             *form.each(f"{{{target}}} = {{base}}"),
             "clock = t",
             f"for turn in range({method.stages}):",
-            *("    " + line for line in form.each(f"{{{target}}} += kicks[turn] * {h} * {{{force}}}", only=momenta)),
+            *indented(form.each(f"{{{target}}} += kicks[turn] * {h} * {{{force}}}", only=momenta)),
             "    " + slopes("drift", "g1", "clock", target, positions),
-            *("    " + line for line in form.each(f"{{{target}}} += drifts[turn] * {h} * {{g1}}", only=positions)),
+            *indented(form.each(f"{{{target}}} += drifts[turn] * {h} * {{g1}}", only=positions)),
             f"    clock = t + places[turn] * {dt}",
             *(["    clock = smaller(larger(clock, past), just_before(wall))"] if form.walls else []),
             "    " + slopes("kick", force, "clock", target, momenta),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynlib.compile.advance.control import attempts, options
+from dynlib.compile.advance.control import CUT_SHORT, attempts, options
 from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
 from dynlib.compile.series import Series
@@ -79,7 +79,7 @@ def taylor(model: Model, stepper: StepperSpec, form: Form, used: set[str]) -> Ad
             *(["known = 0"] if model.rhs_uses_lags else series.kept),
         ],
         forget=["known = 0"],
-        cut_short=["step = smaller(step, max_factor * (t_new - t))"],
+        cut_short=CUT_SHORT,
         pack=["times[@h] = step", "counts[@rejected] = rejected"],
     )
 
