@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -90,40 +90,39 @@ class Keeper(Protocol):
         """The run ends because of this signal."""
 
 
-class _Flag:
-    number = 0
-
-    @property
-    def raised(self) -> bool:
-        return self.number != 0
-
-
-@contextmanager
-def _interruption(numbers: tuple[int, ...]) -> Iterator[_Flag]:
+class _Interruption:
     """Turns signals into a flag that is read between chunks, so that a step is never torn.
 
     A second Ctrl-C stops at once. A handler that others have installed for another signal is left alone, and so is a
     signal that is ignored, as Ctrl-C is by processes in the background.
     """
-    flag = _Flag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if flag.raised and number == signal.SIGINT:
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        self.number = 0
+        self._numbers = numbers if threading.current_thread() is threading.main_thread() else ()
+        self._before: list[tuple[int, Any]] = []
+
+    @property
+    def raised(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt("stopped at once; what this run computed is given up")
-        flag.number = flag.number or number
+        self.number = self.number or number
 
-    before = {number: signal.getsignal(number) for number in numbers}
-    taken = [n for n, h in before.items() if h is signal.SIG_DFL or (n == signal.SIGINT and callable(h))]
-    for number in taken:
-        signal.signal(number, note)
-    try:
-        yield flag
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
+    def __enter__(self) -> _Interruption:
+        for number in self._numbers:
+            handler = signal.getsignal(number)
+            if handler is signal.SIG_DFL or (number == signal.SIGINT and callable(handler)):
+                self._before.append((number, handler))
+                signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
 
 
 def drive(
@@ -142,8 +141,7 @@ def drive(
     A `trace` is offered the states at pauses. A `keeper` is given the recording at pauses and whenever a buffer is
     full, so that memory stays bounded; with it SIGTERM stops a run as Ctrl-C does.
     """
-    blocks = state.blocks()
-    times, reals, counts = blocks["times"], blocks["reals"], blocks["counts"]
+    times, reals, counts = state.times.copy(), state.reals.copy(), state.counts.copy()
     config = np.array(state.config, dtype=np.float64)
     cursor = np.zeros(3, np.int64)
     last = np.array([task.last_t])
@@ -162,7 +160,7 @@ def drive(
         rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
     if not task.recording:
         rows = 4
-    n_events = max(1, buffers.logs)
+    n_events = max(1, buffers.logs) if recording.log_width else 1
     samples, events = recording.sample_block(rows), recording.event_block(n_events)
     mode = 0 if not task.recording else 2 if task.start_sample else 1
     chunk = buffers.steps
@@ -179,11 +177,11 @@ def drive(
         cursor[0] = cursor[1] = 0
 
     def here() -> SessionState:
-        return replace(state, times=times.copy(), reals=reals.copy(), counts=counts.copy())
+        return state.moved(times.copy(), reals.copy(), counts.copy(), state.status)
 
     signals = (signal.SIGINT,) if keeper is None else (signal.SIGINT, signal.SIGTERM)
     may_go_on = True
-    with _interruption(signals) as flag, np.errstate(all="ignore"):
+    with _Interruption(signals) as flag, nullcontext() if kernel.jit else np.errstate(all="ignore"):
         paused = time.perf_counter()
         while True:
             began = time.perf_counter()
@@ -232,7 +230,7 @@ def drive(
         keeper.stopped_by(flag.number)
     elif flag.raised and (status.ok or status is limit_status):  # a run at its end was asked to stop too
         status = Status.INTERRUPTED
-    return replace(state, times=times, reals=reals, counts=counts, status=status)
+    return state.moved(times, reals, counts, status)
 
 
 def progress_line(after: float = 1.0) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,27 +61,43 @@ class SessionState:
     @property
     def t(self) -> float:
         """The reported time."""
-        return float(self["t"][0])
+        return self._number("t")
 
     @property
     def step(self) -> int:
         """Number of completed steps."""
-        return int(self["n"][0])
+        return self._whole("n")
 
     @property
     def time_shift(self) -> float:
         """The time at which the present grid of steps begins."""
-        return float(self["time_shift"][0])
+        return self._number("time_shift")
 
     @property
     def nominal_dt(self) -> float:
         """The nominal step size; 0 if an adaptive stepper chooses its first step."""
-        return float(self["dt"][0])
+        return self._number("dt")
+
+    @property
+    def record_interval(self) -> int:
+        """Every how many steps a sample is taken; 0 if samples stand on a grid of times, or nowhere."""
+        return self._whole("record_interval")
+
+    @property
+    def record_dt(self) -> float:
+        """The spacing of the grid of times at which samples are taken; 0 if there is none."""
+        return self._number("record_dt")
 
     @property
     def pending(self) -> bool:
         """Whether the reported state lies inside a step that is still to be completed."""
-        return bool(self["pending"][0])
+        return self._whole("pending") != 0
+
+    def _number(self, name: str) -> float:
+        return float(self.times[self.layout[name].start])
+
+    def _whole(self, name: str) -> int:
+        return int(self.counts[self.layout[name].start])
 
     def blocks(self) -> dict[str, Array]:
         """Copies of the three arrays, to be changed."""
@@ -97,14 +113,23 @@ class SessionState:
         )
 
     def _with(self, blocks: Mapping[str, Array]) -> SessionState:
-        return replace(self, times=blocks["times"], reals=blocks["reals"], counts=blocks["counts"])
+        return self.moved(blocks["times"], blocks["reals"], blocks["counts"], self.status)
+
+    def moved(self, times: Array, reals: Array, counts: Array, status: Status) -> SessionState:
+        """Another moment of the same simulation."""
+        return SessionState(
+            self.layout, self.pins, times, reals, counts, self.config, status, self.state_slots, self.model_name
+        )
 
     def edited(self, fields: Mapping[str, float | Array]) -> SessionState:
         """A copy with some fields replaced as they stand; no other field follows."""
-        blocks = self.blocks()
+        blocks: dict[str, Array] = {"times": self.times, "reals": self.reals, "counts": self.counts}
         for name, value in fields.items():
             spot = self.layout[name]
-            blocks[spot.block][spot.span] = value
+            block = blocks[spot.block]
+            if not block.flags.writeable:
+                block = blocks[spot.block] = block.copy()
+            block[spot.span] = value
         return self._with(blocks)
 
     def recorded(self, interval: int, dt: float) -> SessionState:
@@ -152,7 +177,7 @@ class SessionState:
             if spot.name.startswith("lag_"):
                 value = blocks["reals"][self.layout["base"].start + self.state_slots[spot.name.removeprefix("lag_")]]
                 blocks["reals"][spot.span if new_past else spot.start + self.step % spot.size] = value
-        return replace(self._with(blocks), status=Status.RUNNING)
+        return self.moved(blocks["times"], blocks["reals"], blocks["counts"], Status.RUNNING)
 
 
 def initial_state(

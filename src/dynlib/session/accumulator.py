@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.results import Results, ResultsView, Segment
@@ -177,11 +178,13 @@ def view_of(model: Model, columns: tuple[str, ...], blocks: Recording, segments:
 
 def configuration_hash(full: FullModel, state: SessionState) -> str:
     """Digest over stepper, step size and options."""
-    names = full.stepper.option_names
-    text = json.dumps(
-        [state.pins.stepper, repr(state.nominal_dt), dict(zip(names, map(repr, state.config), strict=True))]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    options = zip(full.stepper.option_names, map(repr, state.config), strict=True)
+    return _digest(state.pins.stepper, repr(state.nominal_dt), tuple(options))
+
+
+@lru_cache
+def _digest(stepper: str, dt: str, options: tuple[tuple[str, str], ...]) -> str:
+    return hashlib.sha256(json.dumps([stepper, dt, dict(options)]).encode()).hexdigest()[:16]
 
 
 def columns_named(full: FullModel, wanted: Sequence[str] | None) -> tuple[str, ...]:

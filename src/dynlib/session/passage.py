@@ -60,7 +60,7 @@ def carry_out(
         extent = extent.after_transient(state)
     first, state = state, plan.with_recorder(state)
     if state is not first:
-        trail = trail.then(Recorder(int(state["record_interval"][0]), float(state["record_dt"][0])))
+        trail = trail.then(Recorder(state.record_interval, state.record_dt))
     task = plan.task(full, state, extent, accumulator.last_t)
     if journal is not None:
         if plan.recording and not accumulator.is_open:

@@ -160,7 +160,7 @@ class RunArguments:
         columns = (accumulator.columns if self.resume else None) or columns_named(full, self.record_vars)
         tag = accumulator.new_name(self.tag, self.resume)
         recorder = checked_recorder(state, extent.horizon, self.record_interval, self.record_dt)
-        running = int(state["record_interval"][0]) > 0 or float(state["record_dt"][0]) > 0.0
+        running = state.record_interval > 0 or state.record_dt > 0.0
         goes_on = self.resume and running and self.record_interval is None and self.record_dt is None
         return RunPlan(extent, recording, recorder if recording and not goes_on else None, columns, tag, self.resume)
 
@@ -234,7 +234,7 @@ def _usual_length(full: FullModel) -> tuple[float | None, int | None]:
 
 def _rows_expected(full: FullModel, state: SessionState, extent: Extent) -> int:
     """A guess at the number of samples, only to size the first buffer."""
-    grid, interval, dt = float(state["record_dt"][0]), int(state["record_interval"][0]), state.nominal_dt
+    grid, interval, dt = state.record_dt, state.record_interval, state.nominal_dt
     spacing = grid if grid > 0.0 else dt * interval
     if not math.isfinite(extent.horizon):
         return min((extent.n_limit - state.step) // max(interval, 1) + 2, 2**40)

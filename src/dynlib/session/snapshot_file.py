@@ -240,7 +240,7 @@ def state_from(
             raise _bad(path, f"the workspace holds an impossible {memory.name!r}")
     if any(float(state[n][0]) < 0 for n in ("dt", "record_dt", "h") if n in layout):
         raise _bad(path, "a step size is negative")
-    grid = float(state["record_dt"][0])
+    grid = state.record_dt
     reach = max(abs(state.t), abs(float(state["record_t0"][0])))
     if grid > 0.0 and not reach / grid < 2**50:
         raise _bad(path, "the recording grid is finer than times can be told apart")
