@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dynlib.version import VERSION as __version__
 
 _PUBLIC = {
+    "dynlib.analysis.lyapunov": "LyapunovExponents lyapunov_exponents",
     "dynlib.errors": (
         "CacheWarning ConcurrentUseError ConfigError DynlibError ExportError ExpressionError ModelError "
         "NumericsWarning PinMismatchError ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError "
@@ -22,7 +23,7 @@ _PUBLIC = {
     "dynlib.runtime.driver": "Buffers",
     "dynlib.runtime.state": "SessionPins SessionState",
     "dynlib.spec.locations": "builtin_models load_model map_model ode_model sde_model",
-    "dynlib.spec.lyapunov": "largest_lyapunov",
+    "dynlib.spec.tangent": "with_lyapunov with_tangent",
     "dynlib.spec.model": "Model",
     "dynlib.spec.observer": "Observer extrema running_mean",
     "dynlib.spec.observer_function": "observer",
@@ -34,6 +35,7 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names.spl
 __all__ = [*sorted(_HOME), "__version__"]
 
 if TYPE_CHECKING:
+    from dynlib.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
     from dynlib.errors import (
         CacheWarning,
         ConcurrentUseError,
@@ -60,10 +62,10 @@ if TYPE_CHECKING:
     from dynlib.session.snapshot_file import SnapshotMeta, inspect_snapshot, read_results
     from dynlib.session.snapshots import Snapshot
     from dynlib.spec.locations import builtin_models, load_model, map_model, ode_model, sde_model
-    from dynlib.spec.lyapunov import largest_lyapunov
     from dynlib.spec.model import Model
     from dynlib.spec.observer import Observer, extrema, running_mean
     from dynlib.spec.observer_function import observer
+    from dynlib.spec.tangent import with_lyapunov, with_tangent
     from dynlib.status import Status
     from dynlib.steppers import StepperSpec, get_stepper, list_steppers, select_steppers
 

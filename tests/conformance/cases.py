@@ -1,7 +1,7 @@
 """The models and kernels that every contract is tested on: each stepper with each kind of model that it is for.
 
-This is the one list. A stepper is here once it is registered; an observer by a row of `OBSERVERS`, or of `FOR_MODELS`
-if it is made for a model; a way in which models differ by a row of `KINDS`; another type of model by a row of `TYPES`.
+This is the one list. A stepper is here once it is registered; an observer by a row of `OBSERVERS`; a way in which
+models differ by a row of `KINDS`; another type of model by a row of `TYPES`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dynlib import (
     build,
     extrema,
     get_stepper,
-    largest_lyapunov,
     list_steppers,
     map_model,
     observer,
     ode_model,
     running_mean,
     sde_model,
+    with_lyapunov,
 )
 from dynlib.steppers.stochastic import Stochastic
 
@@ -40,7 +40,7 @@ KINDS: dict[str, frozenset[str]] = {
     "located": frozenset({"events", "located", "observers"}),
     "located arrays": frozenset({"located", "arrays"}),
 }
-"""What the models of a kind have; "tangent" are observers made for a model, "shared" is noise that states share.
+"""What the models of a kind have; "tangent" are its tangent equations, "shared" is noise that states share.
 
 "located" are events inside steps, barriers in time, and tolerances of single states.
 """
@@ -63,7 +63,6 @@ OBSERVERS: tuple[tuple[Callable[..., Observer], tuple[Any, ...]], ...] = (
     (observer, (swings,)),
 )
 """Functions that make an observer, and their arguments."""
-FOR_MODELS: tuple[Callable[[Model], Observer], ...] = (largest_lyapunov,)
 
 
 CHOSEN = ("map", "rk4", "ab3", "rk45", "euler_maruyama", "milstein", "sri")
@@ -171,7 +170,7 @@ def full(stepper: str, kind: str, *, jit: bool = True, dtype: str = "float64") -
     model = model_of(other or spec.kinds[0], kind, dtype, spec.symplectic)
     has = KINDS[kind]
     observers = [make(*arguments) for make, arguments in OBSERVERS if "observers" in has]
-    observers += [make(model) for make in FOR_MODELS if "tangent" in has]
+    model = with_lyapunov(model, 2) if "tangent" in has else model
     dt = None if spec.adaptive or model.kind == "map" else 0.1
     return build(model, stepper=stepper, dt=dt, jit=jit, observers=observers)
 

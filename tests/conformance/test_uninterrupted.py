@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.cases import CASES, FOR_MODELS, OBSERVERS, full, horizon
+from conformance.cases import CASES, OBSERVERS, full, horizon
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -137,10 +137,10 @@ def test_threads_that_share_a_kernel_share_nothing_else(stepper: str, kind: str)
 
 
 def test_every_observer_of_the_library_is_in_the_list() -> None:
-    """A public function that makes an observer has a row in OBSERVERS or FOR_MODELS."""
+    """A public function that makes an observer has a row in OBSERVERS."""
     public = [getattr(dynlib, name) for name in dynlib.__all__]
     makers = {f for f in public if inspect.isfunction(f) and "Observer" in f.__annotations__["return"].split(" | ")}
-    assert makers <= {*FOR_MODELS, *(make for make, _ in OBSERVERS)}
+    assert makers <= {make for make, _ in OBSERVERS}
     assert makers
 
 

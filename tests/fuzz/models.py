@@ -74,12 +74,12 @@ from dynlib.spec.expressions import (
     spell,
 )
 from dynlib.spec.locations import builtin_models, load_model, read_document
-from dynlib.spec.lyapunov import largest_lyapunov
 from dynlib.spec.model import Event, Model
 from dynlib.spec.mods import VERBS
 from dynlib.spec.observer import Observer, bind, running_mean
 from dynlib.spec.resolve import Scope, Terms, evaluate, resolve_text
 from dynlib.spec.source import document_of
+from dynlib.spec.tangent import with_lyapunov
 from dynlib.spec.work import step_work
 from dynlib.steppers import list_steppers
 
@@ -243,19 +243,18 @@ def check_document(model: Model) -> None:
 
 
 def check_derivatives(model: Model) -> None:
-    """Jacobian, slopes and tangent observer exist, or a `ModelError` says why not; what exists can be computed."""
+    """Jacobian, slopes and tangent equations exist, or a `ModelError` says why not; what exists can be computed."""
     if model.n_states <= RUN_STATES and model.n_params <= RUN_STATES and step_work(model) <= RUN_WORK:
         check_numbers(model)
     try:
         jacobian = jacobian_of(model)
-        observer = largest_lyapunov(model)
-        bind([observer], model)
+        extended = with_lyapunov(model)
     except ModelError as problem:
         demand(len(str(problem)) <= MESSAGE, "a long error")
         return
     demand(len(jacobian) == model.n_states, "a Jacobian of another size")
     if model.n_states <= 4 and step_work(model) < 300.0:
-        run(model, observers=(observer,))
+        run(extended)
 
 
 def check_numbers(model: Model) -> None:

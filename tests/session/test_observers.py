@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from session.kit import neuron_full
 
 import dynlib
-from dynlib import ConfigError, ModelError, Observer, Sim, UnknownNameError, extrema, largest_lyapunov, running_mean
+from dynlib import ConfigError, ModelError, Observer, Sim, UnknownNameError, extrema, running_mean
 from dynlib.spec.derivative import derivative, jacobian_of
 from dynlib.spec.expressions import Name, parse, walk
 from dynlib.spec.resolve import Terms, evaluate
@@ -285,7 +285,7 @@ def test_names_of_observers() -> None:
         oscillator(running_mean("x")).observer("mean_of_y")
 
 
-# -- derivatives and Lyapunov exponents ------------------------------------------------------------------------------
+# -- derivatives ------------------------------------------------------------------------------------------------------
 
 _SMOOTH = st.recursive(
     st.sampled_from(["x", "y", "a", "0.7", "2"]),
@@ -340,119 +340,3 @@ def test_the_jacobian_of_a_file_is_used_and_others_are_derived() -> None:
     numbers = [[evaluate(cell, values, Terms()) for cell in row] for row in rows]
     assert numbers == [[-10.0, 10.0, 0.0], [25.0, -1.0, -1.0], [2.0, 1.0, -8 / 3]]
     assert not any(isinstance(n, Name) and n.id == "q" for row in rows for cell in row for n in walk(cell))
-
-
-def test_the_exponent_of_a_piecewise_linear_map() -> None:
-    """x → 3x mod 1, stretching by 3 wherever it does not jump."""
-    for rhs in ("(3*x) % 1", "3*x - floor(3*x)"):
-        model = dynlib.map_model("m", states={"x": 0.3}, equations={"x": rhs})
-        sim = dynlib.setup(model, jit=False, observers=[largest_lyapunov(model)])
-        sim.run(N=30)
-        assert sim.observer("lyapunov")["exponent"] == pytest.approx(math.log(3.0), abs=1e-14)
-
-
-def test_a_system_without_a_finite_tangent_vector_is_refused() -> None:
-    model = dynlib.ode_model("m", states={"x": 1.0}, equations={"x": "lag_x(2)"})
-    with pytest.raises(ModelError, match="lags"):
-        largest_lyapunov(model)
-    arrays = dynlib.ode_model("m", states={"u[3]": 1.0}, equations={"u[i]": "-u[i]"})
-    with pytest.raises(ModelError, match="scalar states"):
-        largest_lyapunov(arrays)
-
-
-@pytest.mark.parametrize(
-    ("location", "stepper", "dt", "steps", "params", "expected", "tolerance"),
-    [
-        ("builtin://map/logistic", "map", None, 200_000, {"r": 4.0}, math.log(2), 1e-3),
-        ("builtin://map/henon", "map", None, 200_000, None, 0.4192, 2e-3),
-        ("builtin://ode/lorenz", "rk4", 0.01, 400_000, None, 0.9056, 6e-3),
-        ("builtin://ode/exponential_decay", "rk4", 0.01, 1000, None, None, 1e-9),
-    ],
-)
-def test_largest_lyapunov_exponents(
-    location: str, stepper: str, dt: float | None, steps: int, params: Any, expected: float | None, tolerance: float
-) -> None:
-    """ln 2 exactly; Hénon and Lorenz as published (Sprott, Chaos and Time-Series Analysis, 2003); a linear decay."""
-    model = dynlib.load_model(location)
-    sim = dynlib.setup(model, stepper=stepper, dt=dt, observers=[largest_lyapunov(model)])
-    sim.run(N=steps, record=False, params=params, transient=100.0)
-    if expected is None:
-        expected = -next(iter(sim.param_dict().values()))
-    assert sim.observer("lyapunov")["exponent"] == pytest.approx(expected, abs=tolerance)
-
-
-def test_names_of_the_model_may_be_those_of_the_lyapunov_observer() -> None:
-    """A model with an `h`, an `a0` and a `total` has the exponent of the same model with other names."""
-    exponents = []
-    for x, y, p, q in (("x", "y", "k", "m"), ("h", "size", "a0", "total"), ("own_h", "w1", "own_w0", "tangent0")):
-        model = dynlib.ode_model(
-            "m", states={x: 1.0, y: 0.3}, params={p: -1.0, q: 0.5},
-            equations={x: f"{p}*{x}*{q} + 0.1*{y}*{x}", y: f"-2*{y} + 0.2*{x}*{x}"},
-        )  # fmt: skip
-        sim = dynlib.setup(model, stepper="rk4", dt=0.1, jit=False, observers=[largest_lyapunov(model)])
-        sim.run(N=100)
-        exponents.append(sim.observer("lyapunov")["exponent"])
-    assert exponents[0] == exponents[1] == exponents[2] != 0.0
-
-
-def test_functions_of_the_model_are_followed_into_the_middle_of_a_step() -> None:
-    """A function may read the state by itself; it is the state where the Jacobian is wanted."""
-    exponents = []
-    for rhs in ("x*f(y) - y", "x*(y*x + 0.1) - y"):
-        model = dynlib.ode_model(
-            "m", states={"x": 0.5, "y": 0.2}, equations={"x": rhs, "y": "x - 0.3*y*y*y"},
-            functions={"f": {"args": ["q"], "expr": "q*p + 0.1"}}, aux={"p": "x"},
-        )  # fmt: skip
-        sim = dynlib.setup(model, stepper="rk4", dt=0.3, jit=False, observers=[largest_lyapunov(model)])
-        sim.run(N=20)
-        exponents.append(sim.observer("lyapunov")["exponent"])
-    assert exponents[0] == exponents[1]
-
-
-def test_a_superstable_orbit_has_the_exponent_minus_infinity() -> None:
-    model = dynlib.load_model("builtin://map/logistic")
-    sim = dynlib.setup(model, jit=False, observers=[largest_lyapunov(model)])
-    sim.run(N=5, params={"r": 2.0}, ic=[0.5])
-    assert sim.observer("lyapunov")["exponent"] == -math.inf
-    sim.run(N=5, params={"r": 2.0}, ic=[0.25])
-    assert -math.inf < sim.observer("lyapunov")["exponent"] < 0.0
-
-
-@pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        ({"equations": {"x": "x*randn()"}}, "the Jacobian holds random numbers"),
-        ({"events": {"e": {"cond": "x > 1", "action": "x = 0"}}}, "event 'e' sets 'x': the tangent vector does not"),
-        ({"events": {"e": {"cond": "x > 1", "action": "k = 0"}}}, "event 'e' sets 'k': the tangent vector does not"),
-        ({"equations": {"x": "p0"}, "aux": {f"p{k}": f"p{k + 1} + p{k + 1}" for k in range(99)} | {"p99": "x"}},
-         "too large when its aux variables"),
-    ],
-)  # fmt: skip
-def test_systems_without_a_tangent_vector_are_refused(tables: dict[str, Any], message: str) -> None:
-    given = {"states": {"x": 0.5}, "params": {"k": 1.0, "hits": 0.0}, "equations": {"x": "k*x"}} | tables
-    with pytest.raises(ModelError, match=message):
-        largest_lyapunov(dynlib.map_model("m", **given))
-
-
-def test_a_counter_in_an_event_does_not_disturb_the_tangent_vector() -> None:
-    """Neither do random numbers that are added."""
-    model = dynlib.map_model(
-        "m", states={"x": 0.5}, params={"hits": 0.0}, equations={"x": "0.5*x + randn()"},
-        events={"e": {"cond": "x > 0", "action": "hits += 1"}},
-    )  # fmt: skip
-    sim = dynlib.setup(model, jit=False, observers=[largest_lyapunov(model)])
-    sim.run(N=40)
-    assert sim.param_dict()["hits"] > 0
-    assert sim.observer("lyapunov")["exponent"] == pytest.approx(math.log(0.5))
-
-
-def test_a_lyapunov_estimate_goes_on_over_a_resume() -> None:
-    """It covers the whole run, not the last segment."""
-    model = dynlib.load_model("builtin://map/henon")
-    split, whole = (Sim(dynlib.build(model, jit=False, observers=[largest_lyapunov(model)])) for _ in range(2))
-    whole.run(N=900)
-    for k in range(9):
-        split.run(N=100, resume=k > 0)
-    assert split.observer("lyapunov") == whole.observer("lyapunov")
-    assert whole.observer("lyapunov")["span"] == 900
-    assert np.isfinite(whole.observer("lyapunov")["exponent"])

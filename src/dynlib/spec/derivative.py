@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dynlib.errors import ModelError, Where
 from dynlib.spec.expressions import (
@@ -66,6 +66,16 @@ def derivative(node: Node, name: str, model: Model) -> Node:
     return Rules(model, MAX_DERIVED).whole(node, Name(name))
 
 
+@dataclass(frozen=True)
+class Direction:
+    """A direction in the space of states: `names` gives, for a state or aux variable, the name of its part in it.
+
+    The name is empty where there is none: the variable does not depend on the states.
+    """
+
+    names: Mapping[str, str]
+
+
 class Rules:
     """The rules of derivation for one model, and how much may still be derived: chains of products double each time."""
 
@@ -79,10 +89,11 @@ class Rules:
     def fail(self, message: str) -> ModelError:
         return ModelError(f"{message}; give [equations.jacobian]", Where(self.model.name))
 
-    def whole(self, node: Node, symbol: Node) -> Node:
+    def whole(self, node: Node, symbol: Node | Direction) -> Node:
         """The derivative of a whole expression with respect to a name, an element of an array, or the value of a sum.
 
         Different elements are taken for independent, and sums for constants, unless it is a name that is derived by.
+        Along a direction it is the sum of the derivatives with respect to all states, each times its part.
         """
         self.left = share = min(MAX_DERIVED, self.total)
         result = self.derive(node, symbol, 0)
@@ -98,11 +109,16 @@ class Rules:
         if self.left < 0 or depth > MAX_DEEP:
             raise self.fail("the derivative is too large")
 
-    def derive(self, node: Node, symbol: Node, depth: int) -> Node:
+    def derive(self, node: Node, symbol: Node | Direction, depth: int) -> Node:
         """The derivative of a part."""
         self.visit(depth)
         deeper = depth + 1
+        along = symbol.names if isinstance(symbol, Direction) else {}
         match node:
+            case Name(id=found) if found in along:
+                return Name(along[found]) if along[found] else ZERO
+            case Item(id=found, index=index) if found in along:
+                return Item(along[found], index)
             case Name() | Item() | Reduce() if node == symbol:
                 return ONE
             case Name(id=found) if found in self.aux:
@@ -126,7 +142,7 @@ class Rules:
                     inner.append(self.derive(part, symbol, deeper))
                 return ZERO if fn in FLAT or all(part == ZERO for part in inner) else _call(node, fn, args, inner)
             case Reduce(kind=kind, body=body):
-                if not isinstance(symbol, Name):
+                if not isinstance(symbol, Name | Direction):
                     return ZERO
                 slope = self.derive(body, symbol, deeper)
                 if slope == ZERO:
