@@ -23,7 +23,7 @@ from dynlib import (
     ode_model,
     running_mean,
     sde_model,
-    with_lyapunov,
+    with_tangent,
 )
 from dynlib.steppers.stochastic import Stochastic
 
@@ -170,7 +170,7 @@ def full(stepper: str, kind: str, *, jit: bool = True, dtype: str = "float64") -
     model = model_of(other or spec.kinds[0], kind, dtype, spec.symplectic)
     has = KINDS[kind]
     observers = [make(*arguments) for make, arguments in OBSERVERS if "observers" in has]
-    model = with_lyapunov(model, 2) if "tangent" in has else model
+    model = with_tangent(model, 2) if "tangent" in has else model
     dt = None if spec.adaptive or model.kind == "map" else 0.1
     return build(model, stepper=stepper, dt=dt, jit=jit, observers=observers)
 

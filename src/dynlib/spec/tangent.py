@@ -17,6 +17,7 @@ from dynlib.spec.source import document_of
 SMALLEST = 5e-324
 """A vector that has become 0 counts as this long."""
 _NOTHING: Node = ZERO
+HALF = Num(0.5)
 Vector = Callable[[Equation], Node]
 """What stands in the place of an equation: the component of a vector there."""
 
@@ -54,9 +55,10 @@ def with_lyapunov(model: Model, exponents: int = 1) -> Model:
     stretch of time, divided by that time (or number of iterations), estimates the j-th largest Lyapunov exponent.
 
     ODEs: continuous Gram–Schmidt orthonormalisation with a restoring term (Christiansen & Rugh, Nonlinearity 10, 1063,
-    1997), here with normalised projections, so that any positive strength restores; it is the rate |J v₁|/|v₁|. Maps:
-    Gram–Schmidt after every iteration (Benettin et al., Meccanica 15, 9, 1980); a vector that becomes 0 counts as
-    5e-324 long. `lyapunov_exponents` makes the run as well. Raises as `with_tangent`.
+    1997), here with normalised projections, so that any positive strength restores; it is |J v₁|/2|v₁|, so that what
+    is restored relaxes at the rate of the flow. Maps: Gram–Schmidt after every iteration (Benettin et al., Meccanica
+    15, 9, 1980); a vector that becomes 0 counts as 5e-324 long. `lyapunov_exponents` makes the run as well. Raises as
+    `with_tangent`.
 
     >>> import dynlib
     >>> sim = dynlib.setup(dynlib.with_lyapunov(dynlib.load_model("builtin://map/logistic")), jit=False)
@@ -232,7 +234,9 @@ def _flow(extension: _Extension) -> None:
     w = {j: extension.slope(j) for j in extension.numbers}
     size = {j: Name(extension.define(f"size{j}", extension.dot(v[j], v[j]))) for j in extension.numbers}
     rate = {j: Name(extension.define(f"rate{j}", over(extension.dot(v[j], w[j]), size[j]))) for j in extension.numbers}
-    strength = Name(extension.define("restoring", Call("sqrt", (over(extension.dot(w[1], w[1]), size[1]),))))
+    strength = Name(
+        extension.define("restoring", times(HALF, Call("sqrt", (over(extension.dot(w[1], w[1]), size[1]),))))
+    )
     starts = _orthonormal(extension.base.n_states, len(extension.numbers))
     for j in extension.numbers:
         keep = plus(rate[j], times(strength, plus(size[j], negative(ONE))))
