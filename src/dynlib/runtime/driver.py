@@ -155,12 +155,13 @@ def drive(
         cursor[2] = next_grid_index(float(record_t0), float(record_dt), state.t, tolerance)
     row_bytes = 8 * (recording.width + 3)
     largest = max(buffers.rows, _BLOCK_BYTES // row_bytes)
-    rows = max(4, min(buffers.rows, largest))
-    if buffers.foresee and keeper is None:
-        rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
-    if not task.recording:
-        rows = 4
-    n_events = max(1, buffers.logs) if recording.log_width else 1
+    rows, n_events = 4, 1
+    if task.recording:
+        rows = max(4, min(buffers.rows, largest))
+        if buffers.foresee and keeper is None:
+            rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
+        if recording.log_width:
+            n_events = max(1, buffers.logs)
     samples, events = recording.sample_block(rows), recording.event_block(n_events)
     mode = 0 if not task.recording else 2 if task.start_sample else 1
     chunk = buffers.steps

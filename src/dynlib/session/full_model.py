@@ -44,6 +44,7 @@ class FullModel:
     dt: float
     observers: tuple[BoundObserver, ...] = ()
     _kernels: dict[int, Kernel] = field(default_factory=dict, repr=False)
+    _selections: dict[tuple[str, ...], Array] = field(default_factory=dict, repr=False)
 
     @cached_property
     def pins(self) -> SessionPins:
@@ -79,7 +80,11 @@ class FullModel:
 
     def new_recording(self, width: int) -> Recording:
         """An empty recording of so many columns."""
-        return Recording(width, self.model.log_depth, np.dtype(self.model.dtype))
+        return Recording(width, self.model.log_depth, self._dtype)
+
+    @cached_property
+    def _dtype(self) -> np.dtype[np.floating[Any]]:
+        return np.dtype(self.model.dtype)
 
     def advance(
         self,
@@ -93,14 +98,20 @@ class FullModel:
     ) -> tuple[SessionState, Recording]:
         """The state after a task, and what was recorded of the columns on the way. The one way to the driver."""
         recording = self.new_recording(len(columns))
-        every = self.columns
-        select = np.full(max(1, len(every)), -1, np.int64)
-        where = {name: k for k, name in enumerate(every)}
-        for k, name in enumerate(columns):
-            select[where[name]] = k
+        select = self._selections.get(columns)
+        if select is None:
+            select = self._selections[columns] = self._selection(columns)
         return drive(
             self.kernel_for(state.config), state, task, select, recording, buffers, progress, trace, keeper
         ), recording
+
+    def _selection(self, columns: tuple[str, ...]) -> Array:
+        """For everything that can be recorded its place among the columns, or -1."""
+        select = np.full(max(1, len(self.columns)), -1, np.int64)
+        where = {name: k for k, name in enumerate(self.columns)}
+        for k, name in enumerate(columns):
+            select[where[name]] = k
+        return select
 
     def kernel_for(self, config: tuple[float, ...]) -> Kernel:
         """The kernel for given options: another one where they ask for another order of the method."""

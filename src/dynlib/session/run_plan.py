@@ -71,7 +71,7 @@ class RunPlan:
             self.recording,
             self.recording and not self.resume,
             last_t if self.resume else math.nan,
-            _rows_expected(full, state, extent),
+            _rows_expected(full, state, extent) if self.recording else 0,
         )
 
 
