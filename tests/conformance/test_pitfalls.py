@@ -8,7 +8,19 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dynlib import ConfigError, FullModel, NumericsWarning, Sim, Status, build, map_model, ode_model
+from dynlib import (
+    ConfigError,
+    FullModel,
+    NumericsWarning,
+    Sim,
+    Status,
+    build,
+    get_stepper,
+    list_steppers,
+    map_model,
+    ode_model,
+    setup,
+)
 
 DECAY = {"states": {"x": 1.0}, "params": {"k": 1.0}, "equations": {"x": "-k*x + sin(t)"}}
 
@@ -161,3 +173,11 @@ def test_a_million_steps_give_a_million_and_one_records() -> None:
     sim.run(T=100_000.0)
     assert sim.step == 1_000_000
     assert len(sim.results()) == 1_000_001
+
+
+@pytest.mark.parametrize("stepper", [name for name in list_steppers() if get_stepper(name).adaptive])
+def test_a_first_step_below_the_smallest_one_is_too_small_not_a_failure_of_the_model(stepper: str) -> None:
+    sim = setup("builtin://ode/exponential_decay", stepper=stepper, dt=1e-3, min_step=0.1, jit=False)
+    with pytest.warns(NumericsWarning, match="STEP_TOO_SMALL"):
+        assert sim.run(T=1.0).status is Status.STEP_TOO_SMALL
+    assert sim.t == 0.0

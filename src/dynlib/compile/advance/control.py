@@ -124,7 +124,7 @@ def attempts(form: Form, lines: list[str], shrink: list[str], solving: bool) -> 
         "    else:",
         f"        trial = {'(0.25 if unsolved == 1 else 0.1)' if solving else '0.1'} * dt",
         "if status != 0:",
-        "    if not err < inf:",
+        "    if retried > 0 and not err < inf:",
         f"        status = {'NEWTON_FAILED if unsolved == 1 else NOT_FINITE' if solving else 'NOT_FINITE'}",
         "    break",
     ]
