@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 from dynlib.compile.cache import Store, load_module
-from dynlib.compile.numba_backend import compile_module
+from dynlib.compile.native.function import compile_module
 
 
 def kernel(folder: Path, number: int) -> tuple[bool, float]:
@@ -19,13 +19,13 @@ def kernel(folder: Path, number: int) -> tuple[bool, float]:
     module = load_module(source, f"kernel_{number}", True, store)
     compile_module(module, source, contract=False, store=store)
     value = module.kernel(0.5)
-    return bool(module.kernel.stats.cache_hits), value
+    return bool(module.kernel.from_cache), value
 
 
 def main(folder: Path, processes: int) -> None:
     """Half of the processes want kernel 0, every other one a kernel of its own."""
     with tempfile.TemporaryDirectory() as other:
-        kernel(Path(other), -1)  # what Numba sets up at its first compilation, once for all
+        kernel(Path(other), -1)  # what LLVM sets up at its first compilation, once for all
     start_read, start_write = os.pipe()
     children = []
     for k in range(processes):

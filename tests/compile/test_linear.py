@@ -22,7 +22,7 @@ from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.layout import layout_of
 from dynlib.compile.linear import Linear
 from dynlib.compile.matrices import Band, Full, Sparse, Unrolled
-from dynlib.compile.numba_backend import compile_module
+from dynlib.compile.native.function import compile_module
 from dynlib.compile.writer import code_names
 from dynlib.errors import ModelError
 from dynlib.steppers import get_stepper

@@ -509,7 +509,7 @@ def test_a_file_from_another_environment_is_of_the_same_numerics(tmp_path: Path)
     assert sim.compat_check(tmp_path / "a.npz").level == "bitwise"
     meta, arrays = parts(tmp_path / "a.npz")
     assert set(meta["environment"]) == {
-        "library", "python", "numpy", "numba", "libc", "system", "machine", "kernel",
+        "library", "python", "numpy", "llvmlite", "libc", "system", "machine", "kernel",
     }  # fmt: skip
     meta["environment"]["libc"] = "musl 1.2"
     meta["digest"] = digest_of(meta, arrays)

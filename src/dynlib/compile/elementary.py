@@ -2,7 +2,7 @@
 
 Transcendental functions come from the C library in both modes, and return what C returns (inf and NaN instead of
 exceptions). A float32 argument is widened, computed in float64 and rounded. This is the interpreted meaning; the
-compiled one is in `numba_backend` and must agree to the bit.
+compiled one is in `native/translate.py` and must agree to the bit.
 """
 
 from __future__ import annotations
@@ -234,8 +234,8 @@ def _unit(high: Any, low: Any) -> Any:
 
 def rand(seed: Any, stream: Any, step: Any, index: Any) -> Any:
     """A uniform random number inside (0, 1)."""
-    words = philox(int(seed), int(stream), int(step), int(index))
-    return np.float64(_unit(words[0], words[1]))
+    a, b, _, _ = philox(int(seed), int(stream), int(step), int(index))
+    return np.float64(_unit(a, b))
 
 
 def randn(seed: Any, stream: Any, step: Any, index: Any) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dynlib.compile import elementary
 from dynlib.compile.cache import Store, cache_folder, load_module
 from dynlib.compile.layout import Layout, layout_of
+from dynlib.compile.native.function import NativeFunction, compile_module
 from dynlib.compile.skeleton import kernel_source
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
@@ -24,7 +25,10 @@ from dynlib.spec.observer import BoundObserver
 from dynlib.steppers.registry import StepperSpec
 
 MATH_MODES = ("strict", "contract")
-_MEANING = ("elementary.py", "differences.py", "factorization.py", "roots.py", "numba_backend.py")
+_MEANING = (
+    "elementary.py", "differences.py", "factorization.py", "roots.py",
+    "native/translate.py", "native/types.py", "native/entry.py", "native/machine.py",
+)  # fmt: skip
 """Beside the source, what the compiled code is made of."""
 _LOADING = threading.Lock()
 
@@ -59,9 +63,7 @@ class Kernel:
     def from_cache(self) -> bool | None:
         """Whether the compiled code came from disk; None before the first run or when interpreted."""
         function: Any = self.module.kernel
-        if not self.jit or not function.signatures:
-            return None
-        return bool(function.stats.cache_hits)
+        return function.from_cache if isinstance(function, NativeFunction) else None
 
 
 def build_kernel(
@@ -93,7 +95,7 @@ def generated_module(source: str, jit: bool = False, math: str = "strict") -> Mo
 @cache
 def _meaning() -> bytes:
     """The text of what compiled code is made of beside the source."""
-    return b"".join(Path(str(elementary.__file__)).with_name(file).read_bytes() for file in _MEANING)
+    return b"".join((Path(str(elementary.__file__)).parent / file).read_bytes() for file in _MEANING)
 
 
 @lru_cache(maxsize=256)
@@ -102,7 +104,5 @@ def _loaded(source: str, jit: bool, math: str) -> ModuleType:
     store = Store(cache_folder())
     module = load_module(source, f"kernel_{digest}", jit, store)
     if jit:
-        from dynlib.compile.numba_backend import compile_module  # heavy: only when something is compiled
-
         compile_module(module, source, contract=math == "contract", store=store)
     return module

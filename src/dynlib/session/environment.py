@@ -16,7 +16,7 @@ def environment(jit: bool) -> dict[str, str]:
         "library": VERSION,
         "python": platform.python_version(),
         "numpy": _version("numpy"),
-        "numba": _version("numba"),
+        "llvmlite": _version("llvmlite"),
         "libc": " ".join(platform.libc_ver()).strip(),
         "system": platform.system(),
         "machine": platform.machine(),

@@ -1,0 +1,920 @@
+"""Translation: the plain Python of generated modules, one function at a time, into LLVM IR.
+
+The language is small: numbers, arrays in C order, loops, branches, calls of other such functions. Its arithmetic is that
+of Python and NumPy: whole numbers of 64 bits, floor division, float32 only where all operands are. Nothing is
+reordered or contracted unless `contract` is given, so that interpreted and compiled code agree to the bit. Indices
+are not checked. A variable has the type of what it was given last; where ways meet, the type in which all fit.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from dynlib.compile import elementary
+from dynlib.compile.native.types import (
+    BOOL,
+    ELEMENT_OF,
+    F32,
+    F64,
+    I64,
+    NOTHING,
+    ArrayType,
+    Scalar,
+    TranslationError,
+    TupleType,
+    Type,
+    Value,
+    joined,
+    llvm_of,
+    number,
+    wider,
+)
+from dynlib.spec.expressions import C_FUNCTIONS
+
+_INTRINSICS = {np.sqrt: "sqrt", np.floor: "floor", np.ceil: "ceil", np.trunc: "trunc", np.rint: "rint"}
+_C_ONE = {getattr(elementary, name): name for name in (*C_FUNCTIONS, "exp2")}
+_C_TWO = {elementary.power: "pow", elementary.atan2: "atan2", np.nextafter: "nextafter"}
+_CASTS = {np.float64: F64, np.float32: F32, np.int64: I64, float: F64, int: I64}
+_INTEGER = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
+            ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
+_FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+_ORDER = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
+_ON_STACK = 2**16
+"""Bytes of the largest array that lies on the stack."""
+_MOST_PASSES = 8
+_LEAVE = "; leave"
+_FREE = "declare void @free(ptr) nounwind"
+_MALLOC = "declare noalias ptr @malloc(i64) nounwind"
+
+
+class Translation:
+    """The IR of a function and of all that it calls, as text."""
+
+    def __init__(self, module: ModuleType, source: str, *, contract: bool = False, attributes: str = "") -> None:
+        self.module, self.attributes = module, attributes
+        self.flags = " contract" if contract else ""
+        self.declared: dict[str, str] = {}
+        self.finished: dict[tuple[int, tuple[Type, ...]], _Function] = {}
+        self.made: dict[
+            tuple[int, str], tuple[list[ast.expr], list[ast.stmt]]
+        ] = {}  # parts of trees that stand in no text
+        self._trees: dict[str, dict[str, ast.FunctionDef]] = {module.__name__: _functions(source)}
+
+    def function(self, function: FunctionType, kinds: tuple[Type, ...], *, outer: bool = False) -> _Function:
+        """A function for arguments of these types, translated when it is first asked for."""
+        key = (id(function), kinds)
+        if key not in self.finished:
+            name = f"{function.__name__}.{len(self.finished)}"
+            found = self.finished[key] = _Function(self, name, function, self._tree(function), kinds, outer)
+            found.translate()
+        return self.finished[key]
+
+    def _tree(self, function: FunctionType) -> ast.FunctionDef:
+        home = function.__module__
+        if home not in self._trees:
+            self._trees[home] = _functions(inspect.getsource(sys.modules[home]))
+        return self._trees[home][function.__name__]
+
+    def declare(self, text: str) -> None:
+        """A function from outside, declared once."""
+        self.declared.setdefault(text.partition("@")[2].partition("(")[0], text)
+
+    def text(self) -> str:
+        """Everything translated so far."""
+        return "\n\n".join([*self.declared.values(), *(f.text for f in self.finished.values())]) + "\n"
+
+
+def _functions(source: str) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+
+
+class _Function:
+    """One function for one choice of argument types."""
+
+    def __init__(
+        self,
+        home: Translation,
+        name: str,
+        function: FunctionType,
+        tree: ast.FunctionDef,
+        kinds: tuple[Type, ...],
+        outer: bool,
+    ) -> None:
+        self.home, self.name, self.function, self.tree, self.kinds, self.outer = (
+            home,
+            name,
+            function,
+            tree,
+            kinds,
+            outer,
+        )
+        self.returned: Type | None = None
+        self.met: dict[tuple[int, str], dict[str, Type]] = {}  # types of variables at the head and the end of loops
+        self.text = ""
+
+    # -- the whole ---------------------------------------------------------------------------------------------
+
+    def translate(self) -> None:
+        """Repeat until the types of all variables stand still where ways meet; the last text counts."""
+        for _ in range(_MOST_PASSES):
+            before = {key: dict(types) for key, types in self.met.items()}, self.returned
+            self._once()
+            if before == (self.met, self.returned):
+                return
+        raise TranslationError(f"the types of {self.function.__name__} do not settle")
+
+    def _once(self) -> None:
+        self.lines: list[str] = []
+        self.slots: dict[str, str] = {}
+        self.entry: list[str] = []
+        self.heap: list[str] = []
+        self.count = 0
+        self.closed = False
+        self.loops: list[tuple[int, str, str]] = []
+        self.now: dict[str, Type] = {}
+        self.reached: set[str] = set()
+        self.kinds_of: dict[int, Type] = {}
+        parameters = []
+        if len(self.kinds) != len(self.tree.args.args):
+            raise TranslationError(f"{self.function.__name__} takes {len(self.tree.args.args)} arguments")
+        for k, (arg, kind) in enumerate(zip(self.tree.args.args, self.kinds, strict=True)):
+            if isinstance(kind, ArrayType):
+                # only the arrays of the outermost function are known not to overlap
+                parameters.append(f"ptr {'noalias ' if self.outer else ''}%a{k}")
+                dims = tuple(f"%a{k}.{d}" for d in range(kind.ndim))
+                parameters += [f"i64 {d}" for d in dims]
+                self.assign(arg.arg, Value(kind, f"%a{k}", dims))
+            elif isinstance(kind, Scalar):
+                parameters.append(f"{kind.llvm} %a{k}")
+                self.assign(arg.arg, Value(kind, f"%a{k}"))
+            else:
+                raise TranslationError(f"{self.function.__name__} is given {kind}")
+        for statement in self.tree.body:
+            self.statement(statement)
+        if not self.closed:
+            self.give(Value(NOTHING))
+        head = "define" if self.outer else "define internal"
+        body = [line for each in self.lines for line in (self.heap if each.endswith(_LEAVE) else [each])]
+        self.text = (
+            f"{head} {llvm_of(self.returned or NOTHING)} @{self.name}({', '.join(parameters)}) nounwind"
+            f"{self.home.attributes} {{\nentry:\n" + "\n".join([*self.entry, *body]) + "\n}"
+        )
+
+    # -- emission ----------------------------------------------------------------------------------------------
+
+    def new(self) -> str:
+        self.count += 1
+        return f"%r{self.count}"
+
+    def emit(self, text: str) -> None:
+        if not self.closed:
+            self.lines.append("  " + text)
+
+    def register(self, text: str, kind: Scalar) -> Value:
+        name = self.new()
+        self.emit(f"{name} = {text}")
+        return Value(kind, name)
+
+    def label(self) -> str:
+        self.count += 1
+        return f"b{self.count}"
+
+    def begin(self, label: str) -> None:
+        """A new block; the one before runs on into it unless it is closed."""
+        self.jump(label)
+        self.lines.append(f"{label}:")
+        self.closed = False
+
+    def jump(self, label: str) -> None:
+        if not self.closed:
+            self.reached.add(label)
+        self.emit(f"br label %{label}")
+        self.closed = True
+
+    def branch(self, test: Value, yes: str, no: str) -> None:
+        if not self.closed:
+            self.reached |= {yes, no}
+        self.emit(f"br i1 {test.text}, label %{yes}, label %{no}")
+        self.closed = True
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """What is emitted inside is forgotten."""
+        kept = self.lines, self.closed, self.count
+        self.lines = []
+        yield
+        self.lines, self.closed, self.count = kept
+
+    def kind_of(self, node: ast.expr) -> Type:
+        """The type of an expression."""
+        if id(node) not in self.kinds_of:
+            with self.rehearsal():
+                self.kinds_of[id(node)] = self.value(node).type
+        return self.kinds_of[id(node)]
+
+    # -- variables ---------------------------------------------------------------------------------------------
+
+    def slot(self, name: str, llvm: str) -> str:
+        if name not in self.slots:
+            self.slots[name] = f"%v{len(self.slots)}"
+            self.entry.append(f"  {self.slots[name]} = alloca {llvm}")
+            # what the optimiser computes ahead of the tests that guard it must not be undefined
+            self.entry.append(f"  store {llvm} zeroinitializer, ptr {self.slots[name]}")
+        return self.slots[name]
+
+    def assign(self, name: str, value: Value) -> None:
+        """Give a variable a value; from here on it has its type."""
+        kind = self.now[name] = value.type
+        if isinstance(kind, ArrayType):
+            self.emit(f"store ptr {value.text}, ptr {self.slot(name, 'ptr')}")
+            for d, size in enumerate(value.dims):
+                self.emit(f"store i64 {size}, ptr {self.slot(f'{name}.{d}', 'i64')}")
+        elif isinstance(kind, Scalar):
+            self.emit(f"store {kind.llvm} {value.text}, ptr {self.slot(f'{name}:{kind.name}', kind.llvm)}")
+        else:
+            raise TranslationError(f"variable {name} is {kind}")
+
+    def read(self, name: str) -> Value:
+        """The value of a variable."""
+        kind = self.now[name]
+        if isinstance(kind, ArrayType):
+            address = self.register(f"load ptr, ptr {self.slot(name, 'ptr')}", I64).text
+            dims = [self.register(f"load i64, ptr {self.slot(f'{name}.{d}', 'i64')}", I64) for d in range(kind.ndim)]
+            return Value(kind, address, tuple(d.text for d in dims))
+        assert isinstance(kind, Scalar)
+        return self.register(f"load {kind.llvm}, ptr {self.slot(f'{name}:{kind.name}', kind.llvm)}", kind)
+
+    def settle(self, wanted: dict[str, Type]) -> None:
+        """Variables as they are at a place where ways meet."""
+        for name, kind in wanted.items():
+            if self.now.get(name, kind) != kind:
+                assert isinstance(kind, Scalar)
+                self.assign(name, self.cast(self.read(name), kind))
+
+    def meet(self, loop: int, where: str) -> None:
+        """One of the ways to the head or the end of a loop."""
+        types = self.met.setdefault((loop, where), {})
+        if not self.closed:
+            for name, kind in self.now.items():
+                types[name] = joined(types.get(name, kind), kind)
+            self.settle(types)
+            self.now = {**types, **self.now}
+
+    # -- statements --------------------------------------------------------------------------------------------
+
+    def statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Assign(targets=[target], value=value):
+                self.store(target, self.value(value))
+            case ast.AugAssign(target=ast.Name() | ast.Subscript() as target, op=op, value=value):
+                there = ast.Name(target.id) if isinstance(target, ast.Name) else target
+                self.store(target, self.operation(op, self.value(there), self.value(value)))
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case ast.Expr(value=value):
+                self.value(value)
+            case ast.Return(value=None):
+                self.give(Value(NOTHING))
+            case ast.Return(value=ast.expr() as value):
+                self.give(self.value(value))
+            case ast.If(test=test, body=body, orelse=other):
+                self.fork(self.truth(test), body, other)
+            case ast.While(test=test, body=body, orelse=[]):
+                self.repeat(node, None if isinstance(test, ast.Constant) and test.value is True else test, body)
+            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), body=body):
+                self.count_through(name, args, body)
+            case ast.For(target=ast.Name(id=name), iter=ast.Attribute(value=array, attr="flat")):
+                self.go_through(name, node, self.value(array))
+            case ast.Break():
+                self.meet(self.loops[-1][0], "end")
+                self.jump(self.loops[-1][2])
+            case ast.Continue():
+                self.meet(self.loops[-1][0], "more")
+                self.jump(self.loops[-1][1])
+            case _:
+                raise TranslationError(f"unknown statement: {ast.unparse(node)}")
+
+    def open(self, label: str) -> None:
+        """A new block that only jumps lead to."""
+        self.lines.append(f"{label}:")
+        self.closed = False
+
+    def block(self, body: list[ast.stmt]) -> None:
+        for statement in body:
+            self.statement(statement)
+
+    def fork(self, test: Value, body: list[ast.stmt], other: list[ast.stmt]) -> None:
+        """`if`: where the two ways meet, variables of different types are brought together."""
+        yes, no, end = self.label(), self.label(), self.label()
+        self.branch(test, yes, no)
+        before = dict(self.now)
+        self.open(yes)
+        self.block(body)
+        first, first_closed, first_lines = self.now, self.closed, self.lines
+        self.now, self.lines = before, []
+        self.open(no)
+        self.block(other)
+        if self.closed:
+            after = first
+        elif first_closed:
+            after = self.now
+        else:
+            after = {**first, **{name: joined(first.get(name, kind), kind) for name, kind in self.now.items()}}
+        self.settle(after)
+        self.jump(end)
+        later, self.lines, self.closed, self.now = self.lines, first_lines, first_closed, first
+        self.settle(after)
+        self.jump(end)
+        self.lines += later
+        self.now = dict(after)
+        self.begin_if_reached(end)
+
+    def repeat(self, node: ast.While, test: ast.expr | None, body: list[ast.stmt]) -> None:
+        """`while`."""
+        loop = id(node)
+        head, inside, leave, end = (self.label() for _ in range(4))
+        self.meet(loop, "more")
+        self.begin(head)
+        if test is None:
+            self.jump(inside)
+        else:
+            self.branch(self.truth(test), inside, leave)
+        self.open(inside)
+        self.loops.append((loop, head, end))
+        self.block(body)
+        self.loops.pop()
+        self.meet(loop, "more")
+        self.jump(head)
+        if test is not None:
+            self.leave(loop, leave, end)
+        self.now = dict(self.met.get((loop, "end"), {}))
+        self.begin_if_reached(end)
+
+    def begin_if_reached(self, label: str) -> None:
+        """A block after a branch; if nothing leads to it what follows in the text is never reached."""
+        if label in self.reached:
+            self.lines.append(f"{label}:")
+        self.closed = label not in self.reached
+
+    def give(self, value: Value) -> None:
+        kind = value.type if self.returned is None else joined(self.returned, value.type)
+        self.returned = kind
+        self.emit(_LEAVE)
+        if kind == NOTHING:
+            self.emit("ret void")
+        elif isinstance(kind, TupleType):
+            packed = "undef"
+            for k, (item, wanted) in enumerate(zip(value.items, kind.items, strict=True)):
+                assert isinstance(wanted, Scalar)
+                text = f"insertvalue {llvm_of(kind)} {packed}, {wanted.llvm} {self.cast(item, wanted).text}, {k}"
+                packed = self.register(text, wanted).text
+            self.emit(f"ret {llvm_of(kind)} {packed}")
+        else:
+            assert isinstance(kind, Scalar)
+            self.emit(f"ret {kind.llvm} {self.cast(value, kind).text}")
+        self.closed = True
+
+    def store(self, target: ast.expr, value: Value) -> None:
+        match target:
+            case ast.Name(id=name):
+                self.assign(name, value)
+            case ast.Tuple(elts=targets):
+                if len(targets) != len(value.items):
+                    raise TranslationError(f"{len(value.items)} values for {ast.unparse(target)}")
+                for each, item in zip(targets, value.items, strict=True):
+                    self.store(each, item)
+            case ast.Subscript(slice=ast.Slice()):
+                self.fill(target, value)
+            case ast.Subscript():
+                array, address = self.place(target)
+                element = array.element
+                text = self.cast(value, element.scalar).text
+                if element.llvm != element.scalar.llvm:
+                    text = self.register(f"trunc {element.scalar.llvm} {text} to {element.llvm}", I64).text
+                self.emit(f"store {element.llvm} {text}, ptr {address}")
+            case _:
+                raise TranslationError(f"unknown target: {ast.unparse(target)}")
+
+    def count_through(self, name: str, args: list[ast.expr], body: list[ast.stmt]) -> None:
+        """`for name in range(…)`."""
+        given = [self.cast(self.value(a), I64) for a in args]
+        start, stop, step = [
+            (number(0, I64), given[0], number(1, I64)),
+            (*given[:2], number(1, I64)),
+            (*given[:3],),
+        ][len(given) - 1]
+        if not isinstance(step.constant, int):
+            raise TranslationError("the step of a loop is a constant")
+        loop = id(args)
+        counter = self.slot(f"for.{loop}", "i64")
+        self.emit(f"store i64 {start.text}, ptr {counter}")
+        head, inside, more, leave, end = (self.label() for _ in range(5))
+        self.meet(loop, "more")
+        self.begin(head)
+        at = self.register(f"load i64, ptr {counter}", I64)
+        order = "slt" if step.constant > 0 else "sgt"
+        self.branch(self.register(f"icmp {order} i64 {at.text}, {stop.text}", BOOL), inside, leave)
+        self.open(inside)
+        self.assign(name, at)
+        self.loops.append((loop, more, end))
+        self.block(body)
+        self.loops.pop()
+        self.meet(loop, "more")
+        self.begin(more)
+        ahead = self.register(f"load i64, ptr {counter}", I64)
+        self.emit(f"store i64 {self.register(f'add nsw i64 {ahead.text}, {step.text}', I64).text}, ptr {counter}")
+        self.jump(head)
+        self.leave(loop, leave, end)
+        self.now = dict(self.met[loop, "end"])
+        self.open(end)
+
+    def leave(self, loop: int, label: str, end: str) -> None:
+        """The way out at the head of a loop, with all that its body has given."""
+        self.open(label)
+        self.now = dict(self.met[loop, "more"])
+        self.meet(loop, "end")
+        self.jump(end)
+
+    def fill(self, target: ast.Subscript, value: Value) -> None:
+        """Give every element of a stretch one value."""
+        array, given, index = (f"{part}.{id(target)}" for part in ("fill", "value", "index"))
+        whole = isinstance(target.slice, ast.Slice) and target.slice.lower is None and target.slice.upper is None
+        self.assign(array, self.flat(self.value(target.value)) if whole else self.value(target))
+        self.assign(given, value)
+        args, body = self.once(target, f"{array}[{index}] = {given}", array)
+        self.count_through(index, args, body)
+
+    def go_through(self, name: str, node: ast.For, array: Value) -> None:
+        """`for name in array.flat`."""
+        flat, index = f"flat.{id(node)}", f"index.{id(node)}"
+        self.assign(flat, self.flat(array))
+        args, body = self.once(node, f"{name} = {flat}[{index}]", flat)
+        self.count_through(index, args, [*body, *node.body])
+
+    def flat(self, array: Value) -> Value:
+        """All elements in a row."""
+        assert isinstance(array.type, ArrayType)
+        size = array.dims[0]
+        for d in array.dims[1:]:
+            size = self.register(f"mul i64 {size}, {d}", I64).text
+        return Value(ArrayType(array.type.element, 1), array.text, (size,))
+
+    def once(self, node: ast.AST, text: str, array: str) -> tuple[list[ast.expr], list[ast.stmt]]:
+        """Parts of a loop over the elements of an array: the same ones in every pass, as they are known by identity."""
+        key = (id(node), text)
+        if key not in self.home.made:
+            target, _, value = text.partition(" = ")
+            each = ast.Assign([self.reference(target)], self.reference(value))
+            self.home.made[key] = [ast.Call(ast.Name("len"), [ast.Name(array)], [])], [each]
+        return self.home.made[key]
+
+    def reference(self, text: str) -> ast.expr:
+        """`name` or `name[name]`; these names are no words of Python."""
+        name, _, index = text.rstrip("]").partition("[")
+        return ast.Subscript(ast.Name(name), ast.Name(index)) if index else ast.Name(name)
+
+    # -- expressions -------------------------------------------------------------------------------------------
+
+    def value(self, node: ast.expr) -> Value:
+        match node:
+            case ast.Constant(value=bool() as constant):
+                return number(constant, BOOL)
+            case ast.Constant(value=int() as constant):
+                return number(constant, I64)
+            case ast.Constant(value=float() as constant):
+                return number(constant, F64)
+            case ast.Name(id=name) if name in self.now:
+                return self.read(name)
+            case ast.Name() | ast.Attribute(value=ast.Name(id="np")):
+                return self.constant(self.resolve(node))
+            case ast.Attribute(value=array, attr="shape"):
+                dims = self.value(array).dims
+                return Value(TupleType((I64,) * len(dims)), items=tuple(Value(I64, d) for d in dims))
+            case ast.Tuple(elts=parts):
+                items = tuple(self.value(part) for part in parts)
+                return Value(TupleType(tuple(item.type for item in items)), items=items)
+            case ast.BinOp(left=left, op=op, right=right):
+                return self.operation(op, self.value(left), self.value(right))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self.negative(self.value(operand))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self.register(f"xor i1 {self.truth(operand).text}, true", BOOL)
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return self.comparison(left, ops, others)
+            case ast.BoolOp(op=op, values=values):
+                return self.logic(isinstance(op, ast.And), values)
+            case ast.IfExp():
+                return self.choice(node)
+            case ast.Subscript(value=ast.Attribute(attr="shape") as shape, slice=ast.Constant(value=int() as k)):
+                return self.value(shape).items[k]
+            case ast.Subscript():
+                return self.element(node)
+            case ast.Call():
+                return self.call(node)
+        raise TranslationError(f"unknown expression: {ast.unparse(node)}")
+
+    def resolve(self, node: ast.expr) -> Any:
+        """The Python object that a name outside of the function stands for."""
+        match node:
+            case ast.Name(id=name):
+                space = self.function.__globals__
+                if name in space:
+                    return space[name]
+                builtin = {"abs": abs, "min": min, "max": max, "len": len, "float": float, "int": int}
+                if name in builtin:
+                    return builtin[name]
+            case ast.Attribute(value=ast.Name(id="np"), attr=attr):
+                return getattr(np, attr)
+        raise TranslationError(f"unknown name: {ast.unparse(node)} in {self.function.__name__}")
+
+    def constant(self, found: Any) -> Value:
+        if isinstance(found, bool | int | float):
+            return number(found, BOOL if isinstance(found, bool) else I64 if isinstance(found, int) else F64)
+        raise TranslationError(f"{found!r} is no number")
+
+    def scalar(self, value: Value) -> Scalar:
+        if not isinstance(value.type, Scalar):
+            raise TranslationError(f"a number is needed, not {value.type}")
+        return value.type
+
+    def cast(self, value: Value, kind: Scalar) -> Value:
+        """A number in another type."""
+        own = self.scalar(value)
+        if own is kind:
+            return value
+        if value.constant is not None and kind is not BOOL and (kind is not I64 or own is BOOL):
+            return number(value.constant, kind)
+        how = {
+            (F32, F64): "fpext", (F64, F32): "fptrunc", (I64, F64): "sitofp", (I64, F32): "sitofp",
+            (BOOL, I64): "zext", (BOOL, F64): "uitofp", (BOOL, F32): "uitofp", (F64, I64): "fptosi",
+            (F32, I64): "fptosi",
+        }.get((own, kind))  # fmt: skip
+        if how is None:
+            raise TranslationError(f"{own.name} is not turned into {kind.name}")
+        return self.register(f"{how} {own.llvm} {value.text} to {kind.llvm}", kind)
+
+    def truth(self, node: ast.expr) -> Value:
+        """An expression as a condition."""
+        value = self.value(node)
+        kind = self.scalar(value)
+        if kind is BOOL:
+            return value
+        test = "icmp ne" if kind is I64 else "fcmp une"
+        return self.register(f"{test} {kind.llvm} {value.text}, {number(0, kind).text}", BOOL)
+
+    def negative(self, value: Value) -> Value:
+        kind = self.scalar(value)
+        if value.constant is not None and kind is not BOOL:
+            return number(-value.constant, kind)
+        if kind in (I64, BOOL):
+            return self.register(f"sub i64 0, {self.cast(value, I64).text}", I64)
+        return self.register(f"fneg{self.home.flags} {kind.llvm} {value.text}", kind)
+
+    def operation(self, op: ast.operator, left: Value, right: Value) -> Value:
+        """Arithmetic on two numbers."""
+        kind = wider(self.scalar(left), self.scalar(right))
+        if isinstance(op, ast.Div) and kind is I64:
+            kind = F64
+        if isinstance(op, ast.Pow):
+            kind = F64
+        a, b = self.cast(left, kind), self.cast(right, kind)
+        if isinstance(op, ast.Pow):
+            return self.external("pow", [a, b])
+        if kind is I64:
+            if isinstance(op, ast.Mod | ast.FloorDiv):
+                return self.floored(isinstance(op, ast.Mod), a, b)
+            if type(op) in _INTEGER:
+                return self.register(f"{_INTEGER[type(op)]} i64 {a.text}, {b.text}", I64)
+        elif isinstance(op, ast.Mod):
+            return self.remainder(a, b, kind)
+        elif type(op) in _FLOAT:
+            return self.register(f"{_FLOAT[type(op)]}{self.home.flags} {kind.llvm} {a.text}, {b.text}", kind)
+        raise TranslationError(f"{type(op).__name__} of {kind.name}")
+
+    def floored(self, rest: bool, a: Value, b: Value) -> Value:
+        """`a % b` or `a // b` of whole numbers, as Python's; 0 where b is 0."""
+        zero = None
+        if not b.constant:
+            zero = self.register(f"icmp eq i64 {b.text}, 0", BOOL)
+            b = self.register(f"select i1 {zero.text}, i64 1, i64 {b.text}", I64)
+        left = self.register(f"srem i64 {a.text}, {b.text}", I64)
+        uneven = self.register(f"icmp ne i64 {left.text}, 0", BOOL)
+        signs = self.register(f"xor i64 {left.text}, {b.text}", I64)
+        apart = self.register(f"icmp slt i64 {signs.text}, 0", BOOL)
+        below = self.register(f"and i1 {uneven.text}, {apart.text}", BOOL)
+        if rest:
+            more = self.register(f"select i1 {below.text}, i64 {b.text}, i64 0", I64)
+            found = self.register(f"add i64 {left.text}, {more.text}", I64)
+        else:
+            whole = self.register(f"sdiv i64 {a.text}, {b.text}", I64)
+            found = self.register(f"sub i64 {whole.text}, {self.cast(below, I64).text}", I64)
+        return found if zero is None else self.register(f"select i1 {zero.text}, i64 0, i64 {found.text}", I64)
+
+    def remainder(self, a: Value, b: Value, kind: Scalar) -> Value:
+        """`a % b` of floats, as Python's."""
+        rest = self.register(f"frem {kind.llvm} {a.text}, {b.text}", kind)
+        zero = number(0.0, kind).text
+        uneven = self.register(f"fcmp une {kind.llvm} {rest.text}, {zero}", BOOL)
+        one = self.register(f"fcmp olt {kind.llvm} {rest.text}, {zero}", BOOL)
+        other = self.register(f"fcmp olt {kind.llvm} {b.text}, {zero}", BOOL)
+        apart = self.register(f"xor i1 {one.text}, {other.text}", BOOL)
+        moved = self.register(f"fadd {kind.llvm} {rest.text}, {b.text}", kind)
+        signed = self.intrinsic("copysign", [number(0.0, kind), b], kind)
+        found = self.register(f"select i1 {apart.text}, {kind.llvm} {moved.text}, {kind.llvm} {rest.text}", kind)
+        return self.register(f"select i1 {uneven.text}, {kind.llvm} {found.text}, {kind.llvm} {signed.text}", kind)
+
+    def compared(self, op: ast.cmpop, left: Value, right: Value) -> Value:
+        kind = wider(self.scalar(left), self.scalar(right))
+        a, b = self.cast(left, kind).text, self.cast(right, kind).text
+        order = _ORDER[type(op)]
+        if kind is I64:
+            return self.register(f"icmp {order if order in ('eq', 'ne') else 's' + order} i64 {a}, {b}", BOOL)
+        return self.register(f"fcmp {'une' if order == 'ne' else 'o' + order} {kind.llvm} {a}, {b}", BOOL)
+
+    def comparison(self, left: ast.expr, ops: list[ast.cmpop], others: list[ast.expr]) -> Value:
+        at, found = self.value(left), None
+        for op, other in zip(ops, others, strict=True):
+            right = self.value(other)
+            test = self.compared(op, at, right)
+            found = test if found is None else self.register(f"and i1 {found.text}, {test.text}", BOOL)
+            at = right
+        assert found is not None
+        return found
+
+    def logic(self, both: bool, values: list[ast.expr]) -> Value:
+        """`and`, `or`: what comes later is computed only where it matters."""
+        slot = self.slot(f"logic.{id(values)}", "i1")
+        end = self.label()
+        for k, node in enumerate(values):
+            test = self.truth(node)
+            self.emit(f"store i1 {test.text}, ptr {slot}")
+            if k < len(values) - 1:
+                more = self.label()
+                self.branch(test, *((more, end) if both else (end, more)))
+                self.open(more)
+        self.begin(end)
+        return self.register(f"load i1, ptr {slot}", BOOL)
+
+    def choice(self, node: ast.IfExp) -> Value:
+        kind = joined(self.kind_of(node.body), self.kind_of(node.orelse))
+        if not isinstance(kind, Scalar):
+            raise TranslationError(f"a choice between {kind}")
+        slot = self.slot(f"choice.{id(node)}:{kind.name}", kind.llvm)
+        yes, no, end = self.label(), self.label(), self.label()
+        self.branch(self.truth(node.test), yes, no)
+        for label, part in ((yes, node.body), (no, node.orelse)):
+            self.open(label)
+            self.emit(f"store {kind.llvm} {self.cast(self.value(part), kind).text}, ptr {slot}")
+            self.jump(end)
+        self.open(end)
+        return self.register(f"load {kind.llvm}, ptr {slot}", kind)
+
+    # -- arrays ------------------------------------------------------------------------------------------------
+
+    def place(self, node: ast.Subscript) -> tuple[ArrayType, str]:
+        """The array and the address of one of its elements."""
+        array = self.value(node.value)
+        kind = array.type
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if not isinstance(kind, ArrayType) or len(parts) != kind.ndim:
+            raise TranslationError(f"no element: {ast.unparse(node)}")
+        return kind, self.address(array, [self.index(part) for part in parts])
+
+    def index(self, node: ast.expr) -> Value:
+        found = self.cast(self.value(node), I64)
+        if isinstance(found.constant, int) and found.constant < 0:
+            raise TranslationError(f"an index from the end: {ast.unparse(node)}")
+        return found
+
+    def address(self, array: Value, indices: list[Value]) -> str:
+        assert isinstance(array.type, ArrayType)
+        offset = indices[0]
+        for size, more in zip(array.dims[1:], indices[1:], strict=True):
+            row = self.register(f"mul nsw i64 {offset.text}, {size}", I64)
+            offset = self.register(f"add nsw i64 {row.text}, {more.text}", I64)
+        element = array.type.element.llvm
+        return self.register(f"getelementptr inbounds {element}, ptr {array.text}, i64 {offset.text}", I64).text
+
+    def element(self, node: ast.Subscript) -> Value:
+        """An element, a stretch of one dimension, or a row."""
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if any(isinstance(part, ast.Slice) for part in parts):
+            return self.stretch(node, parts)
+        array = self.value(node.value)
+        kind = array.type
+        if not isinstance(kind, ArrayType):
+            raise TranslationError(f"no array: {ast.unparse(node)}")
+        indices = [self.index(part) for part in parts]
+        if len(parts) < kind.ndim:
+            rest = array.dims[len(parts) :]
+            address = self.address(array, [*indices, *(number(0, I64) for _ in rest)])
+            return Value(ArrayType(kind.element, len(rest)), address, rest)
+        element = kind.element
+        found = self.register(f"load {element.llvm}, ptr {self.address(array, indices)}", element.scalar)
+        if element.llvm == element.scalar.llvm:
+            return found
+        how = "zext" if element.dtype.startswith("u") else "sext"
+        return self.register(f"{how} {element.llvm} {found.text} to {element.scalar.llvm}", element.scalar)
+
+    def stretch(self, node: ast.Subscript, parts: list[ast.expr]) -> Value:
+        array = self.value(node.value)
+        *outer, last = parts
+        if not isinstance(array.type, ArrayType) or not isinstance(last, ast.Slice) or len(parts) != array.type.ndim:
+            raise TranslationError(f"no stretch of an array: {ast.unparse(node)}")
+        start = number(0, I64) if last.lower is None else self.index(last.lower)
+        stop = Value(I64, array.dims[-1]) if last.upper is None else self.cast(self.value(last.upper), I64)
+        address = self.address(array, [*(self.index(part) for part in outer), start])
+        if isinstance(start.constant, int) and isinstance(stop.constant, int):
+            size = str(stop.constant - start.constant)
+        else:
+            size = self.register(f"sub nsw i64 {stop.text}, {start.text}", I64).text
+        return Value(ArrayType(array.type.element, 1), address, (size,))
+
+    def allocate(self, kind: Scalar, dims: tuple[Value, ...], zeros: bool) -> Value:
+        """A new array that lives as long as the call: small ones on the stack."""
+        element = ELEMENT_OF[kind]
+        sizes = []
+        for d in dims:
+            if not isinstance(d.constant, int):
+                raise TranslationError("the size of a new array is a constant")
+            sizes.append(d.constant)
+        count = math.prod(sizes)
+        total = max(1, count) * element.size
+        if total <= _ON_STACK:
+            address = f"%s{len(self.entry)}"
+            self.entry.append(f"  {address} = alloca [{max(1, count)} x {element.llvm}], align 64")
+        else:
+            self.home.declare(_MALLOC)
+            self.home.declare(_FREE)
+            address = f"%s{len(self.entry)}"
+            self.entry.append(f"  {address} = call noalias ptr @malloc(i64 {total})")
+            self.heap.append(f"  call void @free(ptr {address})")
+        if zeros:
+            self.home.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            self.emit(f"call void @llvm.memset.p0.i64(ptr {address}, i8 0, i64 {total}, i1 false)")
+        return Value(ArrayType(element, len(sizes)), address, tuple(map(str, sizes)))
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def call(self, node: ast.Call) -> Value:
+        match node.func:
+            case ast.Attribute(value=array, attr="reshape"):
+                old = self.value(array)
+                sizes = node.args[0].elts if isinstance(node.args[0], ast.Tuple) else node.args
+                dims = tuple(self.value(d) for d in sizes)
+                assert isinstance(old.type, ArrayType)
+                return Value(ArrayType(old.type.element, len(dims)), old.text, tuple(d.text for d in dims))
+            case ast.Attribute(value=ast.Attribute(value=array, attr="dtype"), attr="type"):
+                kind = self.value(array).type
+                assert isinstance(kind, ArrayType)
+                return self.cast(self.value(node.args[0]), kind.element.scalar)
+        function = self.resolve(node.func)
+        if function in (np.empty, np.zeros):
+            shape = node.args[0]
+            dims = tuple(self.value(d) for d in (shape.elts if isinstance(shape, ast.Tuple) else [shape]))
+            return self.allocate(self.dtype(node.args[1:]), dims, function is np.zeros)
+        if function is np.array:
+            return self.listed(node)
+        given = [self.value(a) for a in node.args]
+        if isinstance(function, type) and function in _CASTS:
+            return self.cast(given[0], _CASTS[function])
+        if function is len:
+            return Value(I64, given[0].dims[0])
+        if function is abs:
+            return self.magnitude(given[0])
+        if function in (min, max):
+            return self.extreme(function is min, given)
+        if function in _INTRINSICS:
+            kind = F32 if self.scalar(given[0]) is F32 else F64
+            return self.intrinsic(_INTRINSICS[function], [self.cast(given[0], kind)], kind)
+        if function is np.copysign or function is np.fmod:
+            kind = wider(self.scalar(given[0]), self.scalar(given[1]))
+            kind = F64 if kind is I64 else kind
+            a, b = (self.cast(x, kind) for x in given)
+            if function is np.fmod:
+                return self.register(f"frem {kind.llvm} {a.text}, {b.text}", kind)
+            return self.intrinsic("copysign", [a, b], kind)
+        if function in _C_ONE or function in _C_TWO:
+            name = _C_ONE.get(function) or _C_TWO[function]
+            found = self.external(name, [self.cast(x, F64) for x in given])
+            return self.cast(found, F32) if self.scalar(given[0]) is F32 else found
+        if function is elementary.fused:
+            return self.narrowed(self.fma(*(self.cast(x, F64) for x in given)), given[:1])
+        if function is elementary.dot:
+            return self.products(given)
+        if isinstance(function, FunctionType):
+            return self.inner(function, given)
+        raise TranslationError(f"unknown function: {ast.unparse(node.func)} in {self.function.__name__}")
+
+    def dtype(self, args: list[ast.expr]) -> Scalar:
+        found = self.resolve(args[0]) if args else np.float64
+        return _CASTS[found]
+
+    def listed(self, node: ast.Call) -> Value:
+        """`np.array([…])`, also of rows."""
+        outer = node.args[0]
+        assert isinstance(outer, ast.List)
+        rows = [row.elts if isinstance(row, ast.List) else [row] for row in outer.elts]
+        values = [[self.value(x) for x in row] for row in rows]
+        kind = self.scalar(values[0][0])
+        for row in values:
+            for x in row:
+                kind = wider(kind, self.scalar(x))
+        kind = self.dtype(node.args[1:]) if len(node.args) > 1 else kind
+        deep = isinstance(outer.elts[0], ast.List)
+        dims = [number(len(rows), I64), *([number(len(rows[0]), I64)] if deep else [])]
+        array = self.allocate(kind, tuple(dims), False)
+        for i, row in enumerate(values):
+            for j, x in enumerate(row):
+                at = [number(i, I64), *([number(j, I64)] if deep else [])]
+                self.emit(f"store {kind.llvm} {self.cast(x, kind).text}, ptr {self.address(array, at)}")
+        return array
+
+    def magnitude(self, value: Value) -> Value:
+        kind = self.scalar(value)
+        if kind in (I64, BOOL):
+            value = self.cast(value, I64)
+            below = self.register(f"icmp slt i64 {value.text}, 0", BOOL)
+            other = self.register(f"sub i64 0, {value.text}", I64)
+            return self.register(f"select i1 {below.text}, i64 {other.text}, i64 {value.text}", I64)
+        return self.intrinsic("fabs", [value], kind)
+
+    def extreme(self, least: bool, given: list[Value]) -> Value:
+        """`min` and `max` as Python has them: a later argument only where it is truly beyond."""
+        kind = self.scalar(given[0])
+        for x in given[1:]:
+            kind = wider(kind, self.scalar(x))
+        best = self.cast(given[0], kind)
+        for x in given[1:]:
+            other = self.cast(x, kind)
+            beyond = self.compared(ast.Lt() if least else ast.Gt(), other, best)
+            text = f"select i1 {beyond.text}, {kind.llvm} {other.text}, {kind.llvm} {best.text}"
+            best = self.register(text, kind)
+        return best
+
+    def intrinsic(self, name: str, args: list[Value], kind: Scalar) -> Value:
+        suffix = "f32" if kind is F32 else "f64"
+        types = ", ".join(kind.llvm for _ in args)
+        self.home.declare(f"declare {kind.llvm} @llvm.{name}.{suffix}({types})")
+        return self.register(
+            f"call{self.home.flags} {kind.llvm} @llvm.{name}.{suffix}"
+            f"({', '.join(f'{kind.llvm} {a.text}' for a in args)})",
+            kind,
+        )
+
+    def external(self, name: str, args: list[Value]) -> Value:
+        """A function of the C library, which the optimiser must not replace by others."""
+        types = ", ".join("double" for _ in args)
+        self.home.declare(f"declare double @{name}({types}) nounwind willreturn memory(none) nobuiltin")
+        return self.register(f"call double @{name}({', '.join(f'double {a.text}' for a in args)}) nobuiltin", F64)
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        return self.intrinsic("fma", [a, b, c], F64)
+
+    def narrowed(self, value: Value, given: list[Value]) -> Value:
+        """float32 where all that it came from is."""
+        return self.cast(value, F32) if all(x.type is F32 for x in given) else value
+
+    def products(self, given: list[Value]) -> Value:
+        """See `elementary.dot`."""
+        wide = [self.cast(x, F64) for x in given]
+        chains = elementary.chains_of(len(wide) // 2)
+        sums = [self.operation(ast.Mult(), wide[2 * c], wide[2 * c + 1]) for c in range(chains)]
+        for j in range(chains, len(wide) // 2):
+            sums[j % chains] = self.fma(wide[2 * j], wide[2 * j + 1], sums[j % chains])
+        while len(sums) > 1:
+            sums = [self.operation(ast.Add(), a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+        return self.narrowed(sums[0], given)
+
+    def inner(self, function: FunctionType, given: list[Value]) -> Value:
+        """A call of another function of this language."""
+        callee = self.home.function(function, tuple(value.type for value in given))
+        args = []
+        for value in given:
+            if isinstance(value.type, ArrayType):
+                args += [f"ptr {value.text}", *(f"i64 {d}" for d in value.dims)]
+            else:
+                args.append(f"{self.scalar(value).llvm} {value.text}")
+        kind = callee.returned or NOTHING
+        text = f"call {llvm_of(kind)} @{callee.name}({', '.join(args)})"
+        if kind == NOTHING:
+            self.emit(text)
+            return Value(NOTHING)
+        if isinstance(kind, TupleType):
+            whole = self.register(text, I64).text
+            items = []
+            for k, item in enumerate(kind.items):
+                assert isinstance(item, Scalar)
+                items.append(self.register(f"extractvalue {llvm_of(kind)} {whole}, {k}", item))
+            return Value(kind, items=tuple(items))
+        assert isinstance(kind, Scalar)
+        return self.register(text, kind)

@@ -1,0 +1,133 @@
+"""Types of generated code, and how values of them stand in LLVM IR."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynlib.errors import DynlibError
+
+
+class TranslationError(DynlibError):
+    """Generated code uses what the back-end does not know: a bug, not a mistake of the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number: its name and its type in LLVM."""
+
+    name: str
+    llvm: str
+
+
+F64, F32 = Scalar("float64", "double"), Scalar("float32", "float")
+I64, BOOL = Scalar("int64", "i64"), Scalar("bool", "i1")
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """What an array holds: as it lies in memory, and the scalar that it is read as."""
+
+    dtype: str
+    llvm: str
+    scalar: Scalar
+    size: int
+
+
+ELEMENTS = {
+    "float64": Element("float64", "double", F64, 8),
+    "float32": Element("float32", "float", F32, 4),
+    "int64": Element("int64", "i64", I64, 8),
+    "int32": Element("int32", "i32", I64, 4),
+    "uint8": Element("uint8", "i8", I64, 1),
+}
+ELEMENT_OF = {F64: ELEMENTS["float64"], F32: ELEMENTS["float32"], I64: ELEMENTS["int64"]}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """An array in C order."""
+
+    element: Element
+    ndim: int
+
+
+@dataclass(frozen=True, slots=True)
+class TupleType:
+    """Several values; functions return them, assignments take them apart."""
+
+    items: tuple[Type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneType:
+    """What a function returns that returns nothing."""
+
+
+Type = Scalar | ArrayType | TupleType | NoneType
+NOTHING = NoneType()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value in IR: `text` is the register or constant of a scalar, or the address of an array with its `dims`."""
+
+    type: Type
+    text: str = ""
+    dims: tuple[str, ...] = ()
+    items: tuple[Value, ...] = ()
+    constant: float | int | bool | None = None
+
+
+def number(value: float | int | bool, kind: Scalar) -> Value:
+    """A constant."""
+    if kind is BOOL:
+        return Value(BOOL, "true" if value else "false", constant=bool(value))
+    if kind is I64:
+        return Value(I64, str(int(value)), constant=int(value))
+    exact = float(np.float32(value)) if kind is F32 else float(value)
+    return Value(kind, f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}", constant=exact)
+
+
+def joined(a: Type, b: Type) -> Type:
+    """The type of a variable that takes values of both."""
+    if a == b:
+        return a
+    if isinstance(a, Scalar) and isinstance(b, Scalar):
+        return wider(a, b)
+    if isinstance(a, TupleType) and isinstance(b, TupleType) and len(a.items) == len(b.items):
+        return TupleType(tuple(map(joined, a.items, b.items)))
+    raise TranslationError(f"a variable is both {a} and {b}")
+
+
+def wider(a: Scalar, b: Scalar) -> Scalar:
+    """The type in which two numbers meet: whole numbers stay whole, float32 only among itself."""
+    if a is b:
+        return I64 if a is BOOL else a
+    return I64 if {a, b} <= {I64, BOOL} else F64
+
+
+def llvm_of(kind: Type) -> str:
+    """The type in which a function returns it."""
+    if isinstance(kind, Scalar):
+        return kind.llvm
+    if isinstance(kind, TupleType):
+        return "{" + ", ".join(map(llvm_of, kind.items)) + "}"
+    if kind == NOTHING:
+        return "void"
+    raise TranslationError(f"a function returns {kind}")
+
+
+def type_of_argument(value: object) -> Scalar | ArrayType:
+    """The type of an argument of a call from Python."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.name not in ELEMENTS:
+            raise TypeError(f"arrays of {value.dtype} are not passed to compiled code")
+        return ArrayType(ELEMENTS[value.dtype.name], value.ndim)
+    if isinstance(value, float | np.floating):
+        return F64
+    if isinstance(value, int | np.integer):
+        return I64
+    raise TypeError(f"{type(value).__name__} values are not passed to compiled code")
