@@ -1,10 +1,8 @@
 """The kernel cache: generated modules and their compiled code on disk, used only where nobody else can have written.
 
 A generated module is executed from the text in memory; its file is for people and tracebacks, and is written anew if
-it differs. Compiled code has to come from disk, as a pickle. Numba's own cache loads whatever it finds there: empty and
-truncated files end in errors of pickle, and of 400 single flipped bits in a data file 40 killed the process and one
-gave another number. So Numba's cache is not used. An entry here is one file, with no index beside it that could
-disagree with it:
+it differs. Compiled code has to come from disk, as object code, and a damaged one kills the process or gives other
+numbers. An entry is one file, with no index beside it that could disagree with it:
 
 - It is opened once, without following links, and the descriptor says who owns it and who can write it.
 - It begins with a digest of the code and of everything the code depends on. What was damaged, cut off or exchanged by

@@ -1,9 +1,9 @@
 """Translation: the plain Python of generated modules, one function at a time, into LLVM IR.
 
-The language is small: numbers, arrays in C order, loops, branches, calls of other such functions. Its arithmetic is that
-of Python and NumPy: whole numbers of 64 bits, floor division, float32 only where all operands are. Nothing is
-reordered or contracted unless `contract` is given, so that interpreted and compiled code agree to the bit. Indices
-are not checked. A variable has the type of what it was given last; where ways meet, the type in which all fit.
+The language is small: numbers, arrays in C order, loops, branches, calls of other such functions. Its arithmetic is
+that of Python and NumPy: whole numbers of 64 bits, floor division, float32 only where all operands are. Nothing is
+reordered or contracted unless `contract` is given, so that interpreted and compiled code agree to the bit. Indices are
+not checked. A variable has the type of what it was given last; where ways meet, the type in which all fit.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Translation:
         self.finished: dict[tuple[int, tuple[Type, ...]], _Function] = {}
         self.made: dict[
             tuple[int, str], tuple[list[ast.expr], list[ast.stmt]]
-        ] = {}  # parts of trees that stand in no text
+        ] = {}  # trees that stand in no text
         self._trees: dict[str, dict[str, ast.FunctionDef]] = {module.__name__: _functions(source)}
 
     def function(self, function: FunctionType, kinds: tuple[Type, ...], *, outer: bool = False) -> _Function:
