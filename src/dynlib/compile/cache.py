@@ -18,16 +18,12 @@ import errno
 import hashlib
 import linecache
 import os
-import shutil
 import stat
 import sys
-import tempfile
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.util import Finalize
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -203,7 +199,7 @@ def _read(folder: Path, handle: int, name: str) -> bytes | None:
 
 
 def _write(handle: int, name: str, data: bytes) -> None:
-    temporary = f".{name}.{uuid.uuid4().hex}.tmp"
+    temporary = f".{name}.{os.urandom(16).hex()}.tmp"
     try:
         with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600, dir_fd=handle)) as file:
             file.write(data)
@@ -216,6 +212,10 @@ def _write(handle: int, name: str, data: bytes) -> None:
 
 def _private_folder() -> Path | None:
     """The temporary folder of this process, made when it is first needed and removed when the process ends."""
+    import shutil  # this and the following are hardly ever needed, and take long to import
+    import tempfile
+    from multiprocessing.util import Finalize
+
     with _LOCK:
         process = os.getpid()
         if process not in _private:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dynlib.spec.model import Model
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +73,16 @@ class Results:
         for array in (self.t, self.step, self.at_stop, self.data, self.log.t, self.log.step, self.log.event):
             array.flags.writeable = False
         self.log.values.flags.writeable = False
+
+
+def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
+    """Log entries (time, step, event, values) under the names of a model."""
+    return EventLog(
+        tuple(e.name for e in model.events),
+        tuple(tuple(label for label, _ in e.log) for e in model.events),
+        tuple(e.tags for e in model.events),
+        *entries,
+    )
 
 
 def join(blocks: list[tuple[Array, ...]], empty: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -8,17 +8,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.results import Results, ResultsView, Segment
-from dynlib.results.results import join
+from dynlib.results.results import event_log, join
 from dynlib.runtime.driver import Recording
 from dynlib.runtime.state import SessionState
 from dynlib.session.full_model import FullModel
-from dynlib.session.sample_store import SampleStore, event_log
-from dynlib.session.stored_results import StorePosition
 from dynlib.spec.model import Model
 from dynlib.status import Status
+
+if TYPE_CHECKING:
+    from dynlib.session.sample_store import SampleStore
+    from dynlib.session.stored_results import StorePosition
 
 
 class Accumulator:

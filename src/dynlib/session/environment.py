@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from dynlib.version import VERSION
 
@@ -25,6 +24,8 @@ def environment(jit: bool) -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # it takes long to import
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynlib.compile.derivatives import Derivatives, Point, check_jacobian
 from dynlib.compile.kernel import Kernel, build_kernel
 from dynlib.errors import ConfigError, UnknownNameError, suggest
 from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
@@ -19,12 +18,15 @@ from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
 from dynlib.session.values import Given, is_number, merged
 from dynlib.spec.document import TOLERANCES, with_tolerances
-from dynlib.spec.jacobian import Sparsity
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.steppers import StepperSpec, get_stepper, list_steppers
 from dynlib.version import NUMERICS_REVISION, VERSION
+
+if TYPE_CHECKING:
+    from dynlib.compile.derivatives import Derivatives, Point
+    from dynlib.spec.jacobian import Sparsity
 
 DEFAULT_STEPPER = {"ode": "rk45", "map": "map", "sde": "euler_maruyama"}
 DEFAULT_FIXED_DT = 0.01
@@ -131,6 +133,8 @@ class FullModel:
 
     @cached_property
     def _derivatives(self) -> Derivatives:
+        from dynlib.compile.derivatives import Derivatives  # not every session wants derivatives
+
         return Derivatives(self.model, self.kernel.layout)
 
     @property
@@ -201,6 +205,8 @@ class FullModel:
         for name, depth in self.model.lag_depth.items():
             ring = state[f"lag_{name}"]
             lags |= {(name, k): ring[(state.step - k) % ring.size] for k in range(1, depth + 1)}
+        from dynlib.compile.derivatives import Point
+
         return Point(state.t, state["y"], state["params"], lags)
 
     def __repr__(self) -> str:
@@ -236,7 +242,10 @@ def build(
     config = spec.configure(**{**_model_options(loaded, spec), **numbers})
     bound = bind(observers, loaded)
     kernel = build_kernel(loaded, spec.compiled_for(config), jit=jit, math=math, observers=bound)
-    check_jacobian(loaded, kernel.layout)
+    if loaded.jacobian:
+        from dynlib.compile.derivatives import check_jacobian
+
+        check_jacobian(loaded, kernel.layout)
     return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dynlib.runtime.driver import Buffers, Progress, Recording
 from dynlib.runtime.state import SessionState
 from dynlib.runtime.trace import Trace
 from dynlib.session.accumulator import Accumulator
 from dynlib.session.full_model import FullModel
-from dynlib.session.journal import Journal
 from dynlib.session.lineage import Recorder, Trail, edited_fields, stretch_of
 from dynlib.session.run_plan import RunPlan
 from dynlib.status import Status
+
+if TYPE_CHECKING:
+    from dynlib.session.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from dynlib.errors import StoreError
 from dynlib.results import EventLog, Results, Segment
 from dynlib.results.recorded import free_name
-from dynlib.results.results import join
+from dynlib.results.results import event_log, join
 from dynlib.runtime.driver import Recording
 from dynlib.runtime.state import Array
 from dynlib.session.durable import DISK, Disk
@@ -172,16 +172,6 @@ class SampleStore:
         t, step, at_stop, data = join(list(self.blocks(first, rows)), empty)
         log = self.log(0, entries)
         return Results(columns, t, step, at_stop.astype(bool), data, tuple(segments), log, self.model.name)
-
-
-def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
-    """Log entries (time, step, event, values) under the names of a model."""
-    return EventLog(
-        tuple(e.name for e in model.events),
-        tuple(tuple(label for label, _ in e.log) for e in model.events),
-        tuple(e.tags for e in model.events),
-        *entries,
-    )
 
 
 def _spans_of(model: Model, columns: tuple[str, ...]) -> list[tuple[str, slice]]:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -32,9 +32,6 @@ from dynlib.runtime.driver import Buffers, Progress, Task, progress_line
 from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace, within_budget
 from dynlib.session.accumulator import Accumulator, columns_named, view_of
-from dynlib.session.adoption import Adoption, adopt
-from dynlib.session.difference import Difference, compare
-from dynlib.session.environment import environment
 from dynlib.session.every import DEFAULT_CHECKPOINT
 from dynlib.session.full_model import FullModel, build
 from dynlib.session.lineage import (
@@ -55,26 +52,20 @@ from dynlib.session.lineage import (
 from dynlib.session.passage import carry_out
 from dynlib.session.pins import Compatibility, compare_environments, compare_pins
 from dynlib.session.presets import PresetShelf
-from dynlib.session.proof import Proof, Replay, replay, verify_restart
-from dynlib.session.run_directory import RunDirectory, folder_of
 from dynlib.session.run_plan import FAR, RunArguments, checked_recorder, extent_of
-from dynlib.session.snapshot_file import (
-    SnapshotMeta,
-    inspect_snapshot,
-    model_in,
-    read_snapshot,
-    shortly,
-    state_from,
-    write_snapshot,
-)
 from dynlib.session.snapshots import Snapshot
-from dynlib.session.stored_run import Standing, run_in_directory
-from dynlib.session.stored_snapshot import full_model_in
 from dynlib.session.values import Given, Values, by_name, is_number, merged, plain
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
 from dynlib.status import Status
+
+if TYPE_CHECKING:  # what follows is imported where it is used first: a session should start at once
+    from dynlib.session.adoption import Adoption
+    from dynlib.session.difference import Difference
+    from dynlib.session.proof import Proof, Replay
+    from dynlib.session.run_directory import RunDirectory
+    from dynlib.session.snapshot_file import SnapshotMeta
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -330,6 +321,8 @@ class Sim:
             if directory is None:
                 passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
             else:
+                from dynlib.session.stored_run import Standing, run_in_directory
+
                 here = Standing(start, trail, trace, accumulator)
                 found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
                 passage, accumulator = found.passage, found.accumulator
@@ -365,6 +358,8 @@ class Sim:
         """The directory that a run goes to: the one it names, or the one that the recording stands in."""
         if arguments.store is None:
             return self._directory if arguments.resume else None
+        from dynlib.session.run_directory import RunDirectory, folder_of
+
         path = folder_of(arguments.store)
         if arguments.resume and self._directory is not None:
             if path.resolve() != self._directory.path.resolve():
@@ -613,6 +608,8 @@ class Sim:
 
     def diff(self, a: str | Snapshot, b: str | Snapshot | None = None) -> Difference:
         """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage."""
+        from dynlib.session.difference import compare
+
         return compare(self._moment(a), self._moment(b))
 
     def _current(self, name: str = "current", description: str = "") -> Snapshot:
@@ -716,6 +713,8 @@ class Sim:
         Ways: twice; cut at some times (`cuts`: how many, or which); with files written on the way; continued from
         files; with other buffer capacities; and (`process`) in a new process. The session itself stays as it is.
         """
+        from dynlib.session.proof import verify_restart
+
         ok, reason = self.can_resume()
         if not ok:
             raise ResumeError(f"cannot run from here: {reason}")
@@ -727,6 +726,8 @@ class Sim:
 
         Raises `PinMismatchError` if it belongs to another model, `SnapshotError` if its root is not exact.
         """
+        from dynlib.session.proof import replay
+
         moment = self._moment(snapshot)
         verdict = self.compat_check(moment)
         if not verdict.ok:
@@ -752,6 +753,9 @@ class Sim:
         Gives each differing pin with both values (here, there), and how far the two agree (`level`). Raises
         `UnknownNameError`, `SnapshotFileError`.
         """
+        from dynlib.session.environment import environment
+        from dynlib.session.snapshot_file import inspect_snapshot
+
         if isinstance(snapshot, str):
             snapshot = self.snapshot(snapshot)
         if isinstance(snapshot, Snapshot):
@@ -793,6 +797,8 @@ class Sim:
         With `results=True` the file also carries what is recorded, for `read_results`. The write is atomic and
         durable. Raises `SnapshotError`, `ConfigError`.
         """
+        from dynlib.session.snapshot_file import write_snapshot
+
         if source == "snapshot":
             if name is None:
                 raise ConfigError("source='snapshot' needs name=, the snapshot to export")
@@ -811,6 +817,8 @@ class Sim:
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
         """The metadata of a snapshot file; the session is not touched. Raises `SnapshotFileError`."""
+        from dynlib.session.snapshot_file import inspect_snapshot
+
         return inspect_snapshot(path)
 
     @_exclusive
@@ -820,6 +828,8 @@ class Sim:
         `accept=("numerics_revision",)` takes a file of another numerics revision. On any error the session stays as it
         was. Raises `SnapshotFileError`, `PinMismatchError`.
         """
+        from dynlib.session.snapshot_file import read_snapshot, state_from
+
         meta, arrays = read_snapshot(path)
         verdict = compare_pins(self._full.pins, meta.pins, accept)
         if not verdict.ok:
@@ -827,6 +837,8 @@ class Sim:
         state = state_from(path, meta, arrays, self._full.initial_state())
         began_in = self._full
         if meta.document is not None:
+            from dynlib.session.snapshot_file import model_in
+
             model = model_in(path, meta)
             began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
         moment = meta.lineage
@@ -853,6 +865,8 @@ class Sim:
         root of a new lineage that is not exact. With `dry_run` nothing changes. Returns what was kept, renamed,
         filled and dropped. Raises `SnapshotFileError`, `UnknownNameError`, `ConfigError`.
         """
+        from dynlib.session.adoption import adopt
+
         if isinstance(source, Snapshot):
             there = source
         elif isinstance(source, str) and source in self._snapshots:
@@ -875,6 +889,8 @@ class Sim:
 
 def _observers_in(path: str | os.PathLike[str], meta: SnapshotMeta, model: Model) -> tuple[BoundObserver, ...]:
     """The observers that a file carries. Raises `SnapshotFileError`."""
+    from dynlib.session.snapshot_file import shortly
+
     try:
         return bind([Observer(**each) for each in meta.observers], model)
     except (ConfigError, ModelError) as problem:
@@ -887,6 +903,9 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Seq
     Raises `SnapshotFileError`, and `PinMismatchError` if this library computes differently from the one that wrote it
     and `accept=("numerics_revision",)` does not say that this is wanted.
     """
+    from dynlib.session.snapshot_file import read_snapshot
+    from dynlib.session.stored_snapshot import full_model_in
+
     meta, _ = read_snapshot(path)
     sim = Sim(full_model_in(path, meta, jit=jit))
     sim.import_snapshot(path, accept=accept)

@@ -64,9 +64,7 @@ class Translation:
         self.flags = " contract" if contract else ""
         self.declared: dict[str, str] = {}
         self.finished: dict[tuple[int, tuple[Type, ...]], _Function] = {}
-        self.made: dict[
-            tuple[int, str], tuple[list[ast.expr], list[ast.stmt]]
-        ] = {}  # trees that stand in no text
+        self.made: dict[tuple[int, str], tuple[list[ast.expr], list[ast.stmt]]] = {}  # trees that stand in no text
         self._trees: dict[str, dict[str, ast.FunctionDef]] = {module.__name__: _functions(source)}
 
     def function(self, function: FunctionType, kinds: tuple[Type, ...], *, outer: bool = False) -> _Function:
