@@ -33,7 +33,7 @@ _ZIP_VERSION, _UNIX, _FIRST_OF_1980, _MODE = 20, 3 << 8, 1 << 5 | 1, 0o644 << 16
 _MEMBER = re.compile(rb"(?:y|params|stepper_config|(?:workspace/(?:runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
 _NPY_HEADER = re.compile(rb"\x93NUMPY\x01\x00v\x00\{'descr': '(<f8|<f4|<i8)', .* 'shape': \((\d{1,15}),\)")
 _NPY_SIZE = 128
-_STRING = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)  # also one without an end, so that a scan stays linear
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
@@ -187,15 +187,15 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _check_extent(text: bytes) -> None:
-    marks = np.frombuffer(_STRING.sub(b"", text), np.uint8)
-    depth = values = 0
-    for start in range(0, len(marks), 2**16):
-        block = marks[start : start + 2**16]
-        depths = depth + np.cumsum(_STEPS[block], dtype=np.int64)
-        depth = int(depths[-1])
-        values += int(np.isin(block, list(b",[{")).sum())
-        if depths.max() > MAX_DEPTH or values > MAX_VALUES:
-            raise ValueError(f"meta.json has more than {MAX_DEPTH} levels or {MAX_VALUES} values")
+    # what stands outside of strings; behind a stray backslash, where no parser goes on, it may be something else
+    plain = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = np.frombuffer(plain.translate(None, _NO_BRACKETS), np.uint8)
+    deepest = depth = 0
+    for start in range(0, len(brackets), 2**16):
+        depths = depth + np.cumsum(_STEPS[brackets[start : start + 2**16]], dtype=np.int64)
+        deepest, depth = max(deepest, int(depths.max())), int(depths[-1])
+    if deepest > MAX_DEPTH or sum(map(plain.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ValueError(f"meta.json has more than {MAX_DEPTH} levels or {MAX_VALUES} values")
 
 
 def _without_digest(text: bytes) -> bytes:

@@ -90,13 +90,19 @@ def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
 
 
 def write_file(
-    path: str | os.PathLike[str], data: bytes | memoryview, disk: Disk = DISK, *, settle: bool = True
+    path: str | os.PathLike[str],
+    data: bytes | memoryview,
+    disk: Disk = DISK,
+    *,
+    settle: bool = True,
+    durable: bool = True,
 ) -> None:
     """Write a file atomically and durably: temporary file beside it, fsync, rename, fsync of the folder.
 
     Links are followed; a file that is replaced keeps its permissions. Without `settle` the last step, and the removal
-    of what killed processes left, is up to the caller, who writes many files to one folder. Raises `OSError`, whose
-    text says what stands at the path then.
+    of what killed processes left, is up to the caller, who writes many files to one folder. Without `durable` nothing
+    waits for the disk: the file is whole or absent as long as the machine runs. Raises `OSError`, whose text says what
+    stands at the path then.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     folder = target.parent
@@ -114,27 +120,28 @@ def write_file(
         mode = target.stat().st_mode & 0o777 if there else None
         temporary = folder / f".{target.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
         try:
-            _fill(temporary, data, mode, disk)
+            _fill(temporary, data, mode, disk, durable)
             disk.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.unlink(temporary)
             raise
         standing = "the new file is whole, but might not outlast a power cut"
-        if settle:
+        if settle and durable:
             disk.fsync_folder(folder)
     except OSError as problem:
         raise OSError(problem.errno, f"{problem.strerror or problem}; {standing}", str(target)) from problem
 
 
-def _fill(path: Path, data: bytes | memoryview, mode: int | None, disk: Disk) -> None:
-    """Make a new file with this content, and wait until it is on the disk."""
+def _fill(path: Path, data: bytes | memoryview, mode: int | None, disk: Disk, durable: bool) -> None:
+    """Make a new file with this content, and wait until it is on the disk if it is to be durable."""
     handle = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         write_all(handle, data, disk)
         if mode is not None:
             disk.chmod(handle, mode)
-        disk.fsync(handle)
+        if durable:
+            disk.fsync(handle)
     except BaseException:
         with contextlib.suppress(OSError):
             disk.close(handle)

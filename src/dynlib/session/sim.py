@@ -58,6 +58,7 @@ from dynlib.session.values import Given, Values, by_name, is_number, merged, pla
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
+from dynlib.spec.source import document_of
 from dynlib.status import Status
 
 if TYPE_CHECKING:  # what follows is imported where it is used first: a session should start at once
@@ -753,13 +754,13 @@ class Sim:
         Gives each differing pin with both values (here, there), and how far the two agree (`level`). Raises
         `UnknownNameError`, `SnapshotFileError`.
         """
-        from dynlib.session.environment import environment
-        from dynlib.session.snapshot_file import inspect_snapshot
-
         if isinstance(snapshot, str):
             snapshot = self.snapshot(snapshot)
         if isinstance(snapshot, Snapshot):
             return compare_pins(self._full.pins, snapshot.state.pins)
+        from dynlib.session.environment import environment
+        from dynlib.session.snapshot_file import inspect_snapshot
+
         meta = inspect_snapshot(snapshot)
         surroundings = compare_environments(environment(self._full.kernel.jit), meta.environment)
         return replace(compare_pins(self._full.pins, meta.pins), environment=surroundings)
@@ -779,7 +780,9 @@ class Sim:
         verdict = self.compat_check(chosen)
         if not verdict.ok:
             raise PinMismatchError(f"snapshot {name!r} does not fit this session: {verdict.reason()}")
-        began_in = replace(self._full, model=chosen.model, observers=chosen.observers)
+        began_in = self._full
+        if chosen.model is not began_in.model or chosen.observers is not began_in.observers:
+            began_in = replace(began_in, model=chosen.model, observers=chosen.observers)
         self._stand_at(chosen.state, chosen.trail.after(chosen), began_in)
 
     # -- files -------------------------------------------------------------------------------------------------
@@ -791,11 +794,13 @@ class Sim:
         name: str | None = None,
         *,
         results: bool = False,
+        durable: bool = True,
     ) -> None:
         """Write the current state, or a snapshot in memory (`source="snapshot"`, `name=…`), to one `.npz` file.
 
         With `results=True` the file also carries what is recorded, for `read_results`. The write is atomic and
-        durable. Raises `SnapshotError`, `ConfigError`.
+        durable; `durable=False` does not wait for the disk, so that a power cut may take the file. Raises
+        `SnapshotError`, `ConfigError`.
         """
         from dynlib.session.snapshot_file import write_snapshot
 
@@ -812,7 +817,10 @@ class Sim:
             raise ConfigError("the results belong to another model than the state and cannot share its file")
         recording = self.raw_results() if results else None
         observers = [o.observer.as_document() for o in chosen.observers]
-        write_snapshot(path, chosen, created=created, jit=self._full.kernel.jit, observers=observers, results=recording)
+        write_snapshot(
+            path, chosen, created=created, jit=self._full.kernel.jit, observers=observers, results=recording,
+            durable=durable,
+        )  # fmt: skip
 
     @staticmethod
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
@@ -828,7 +836,7 @@ class Sim:
         `accept=("numerics_revision",)` takes a file of another numerics revision. On any error the session stays as it
         was. Raises `SnapshotFileError`, `PinMismatchError`.
         """
-        from dynlib.session.snapshot_file import read_snapshot, state_from
+        from dynlib.session.snapshot_file import model_in, read_snapshot, state_from
 
         meta, arrays = read_snapshot(path)
         verdict = compare_pins(self._full.pins, meta.pins, accept)
@@ -836,9 +844,8 @@ class Sim:
             raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
         state = state_from(path, meta, arrays, self._full.initial_state())
         began_in = self._full
-        if meta.document is not None:
-            from dynlib.session.snapshot_file import model_in
-
+        own = [o.observer.as_document() for o in began_in.observers]
+        if meta.document is not None and (meta.document, meta.observers) != (document_of(began_in.model), own):
             model = model_in(path, meta)
             began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
         moment = meta.lineage

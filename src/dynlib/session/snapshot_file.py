@@ -128,6 +128,7 @@ def write_snapshot(
     results: Results | None = None,
     store: StorePosition | None = None,
     disk: Disk = DISK,
+    durable: bool = True,
 ) -> None:
     """Write a snapshot file; an interrupted write leaves an earlier file whole.
 
@@ -173,7 +174,7 @@ def write_snapshot(
     except ValueError as problem:
         raise SnapshotError(f"{os.fspath(path)} cannot be written: {problem}") from None
     try:
-        write_file(path, data, disk)
+        write_file(path, data, disk, durable=durable)
     except OSError as problem:
         raise SnapshotError(f"cannot write {os.fspath(path)}: {problem.strerror}") from problem
 
