@@ -86,9 +86,26 @@ def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
 
 
 def join(blocks: list[tuple[Array, ...]], empty: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Blocks of rows as one; `empty` gives the types when there are none."""
+    """Blocks of rows as one, which is then the only one in the list; `empty` gives the types when there are none.
+
+    Each block is given up once it is copied, so that memory holds everything once and one block twice.
+    """
     if not blocks:
         return empty
-    if len(blocks) == 1:
-        return blocks[0]
-    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    if len(blocks) > 1:
+        rows = sum(len(block[0]) for block in blocks)
+        whole = tuple(np.empty((rows, *part.shape[1:]), part.dtype) for part in blocks[0])
+        blocks.reverse()
+        try:
+            done = 0
+            while blocks:
+                end = done + len(blocks[-1][0])
+                for part, all_of_it in zip(blocks[-1], whole, strict=True):
+                    all_of_it[done:end] = part
+                del blocks[-1], part
+                done = end
+        finally:  # a signal may come in between: what is not copied is still there
+            done = rows - sum(len(block[0]) for block in blocks)
+            blocks.append(tuple(part[:done] for part in whole))
+            blocks.reverse()
+    return blocks[0]

@@ -172,8 +172,6 @@ def view_of(model: Model, columns: tuple[str, ...], blocks: Recording, segments:
     """Blocks of a recording as results by name; the blocks are joined on the way."""
     samples = join(blocks.samples, blocks.sample_block(0))
     entries = join(blocks.events, blocks.event_block(0))
-    blocks.samples = [samples] if len(samples[0]) else []
-    blocks.events = [entries] if len(entries[0]) else []
     log = event_log(model, entries)
     t, step, kind, data = samples
     return ResultsView(Results(columns, t, step, kind.view(bool), data, segments, log, model.name))
