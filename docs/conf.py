@@ -1,0 +1,43 @@
+"""How Sphinx builds the documentation: `make docs`. Nothing is fetched from anywhere while it builds, or is read."""
+
+from __future__ import annotations
+
+from dynlib.version import VERSION
+
+project = "dynlib"
+copyright = "the authors of dynlib, BSD-3-Clause"
+version = release = VERSION
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+suppress_warnings: list[str] = []
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+default_role = "py:obj"  # a word in backticks: a link where it is a name of this library, and code in any case
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 90
+add_module_names = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "dynlib"
+html_static_path = ["_static"]
+html_css_files = ["dynlib.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_align": "left",
+    "navbar_persistent": ["search-field"],
+    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "gallery": []}
