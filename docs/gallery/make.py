@@ -341,7 +341,7 @@ def page() -> str:
         "# Gallery of models",
         "",
         "The models that come with the library, each with a picture and its whole source. The location of a model, as",
-        'in `dynlib.setup("builtin://ode/lorenz")`, stands below its name; `dynlib model list` names them all. To change',
+        'in `dynlib.setup("builtin://ode/lorenz")`, stands below its name; `dynlib model list` names all. To change',
         "one, write what `dynlib model show builtin://ode/lorenz --source` prints to a file of your own.",
     ]
     for kind, title in SECTIONS.items():
