@@ -40,7 +40,7 @@ class LyapunovExponents:
 
     @property
     def kaplan_yorke_dimension(self) -> float:
-        """The dimension j + (λ₁ + … + λⱼ)/|λⱼ₊₁| with the largest j whose sum is not negative (Kaplan & Yorke 1979).
+        """The dimension `j + (λ₁ + … + λⱼ)/|λⱼ₊₁|` with the largest j whose sum is not negative (Kaplan & Yorke 1979).
 
         NaN where it takes more exponents than were computed; 0 for a trajectory with only negative ones.
         """
