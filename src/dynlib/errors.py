@@ -32,7 +32,15 @@ class Where:
 
 
 class DynlibError(Exception):
-    """Base of all errors that dynlib raises on purpose."""
+    """Base of all errors that dynlib raises on purpose.
+
+    >>> import dynlib
+    >>> try:
+    ...     dynlib.load_model("no-such-file.toml")
+    ... except dynlib.DynlibError as error:
+    ...     print(type(error).__name__)
+    ModelError
+    """
 
     @property
     def of_the_disk(self) -> bool:
@@ -41,7 +49,14 @@ class DynlibError(Exception):
 
 
 class ModelError(DynlibError):
-    """A model description that cannot be used; the message starts with file, table and key."""
+    """A model description that cannot be used; the message starts with file, table and key.
+
+    >>> import dynlib
+    >>> dynlib.load_model("builtin://ode/lorentz")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ModelError: builtin://ode/lorentz: there is no such built-in model; did you mean 'builtin://ode/lorenz'?
+    """
 
     def __init__(self, message: str, where: Where | None = None) -> None:
         self.where = where or Where()
@@ -50,7 +65,19 @@ class ModelError(DynlibError):
 
 
 class ExpressionError(ModelError):
-    """An expression outside the grammar, or naming something unknown; carries line and column."""
+    """An expression outside the grammar, or naming something unknown; carries line and column.
+
+    >>> import dynlib
+    >>> try:
+    ...     dynlib.ode_model("decay", states={"x": 1.0}, equations={"x": "-k*x"})
+    ... except dynlib.ExpressionError as error:
+    ...     print(error)
+    ...     print(error.line, error.column)
+    model 'decay' [equations.rhs] x: unknown name 'k'; known: 'pi', 't', 'x' (column 2)
+        -k*x
+         ^
+    1 2
+    """
 
     def __init__(self, message: str, text: str, position: int, where: Where | None = None) -> None:
         before = text[:position]
@@ -69,11 +96,27 @@ class ExpressionError(ModelError):
 
 
 class ConfigError(DynlibError, ValueError):
-    """An argument or option that does not exist or has an impossible value."""
+    """An argument or option that does not exist or has an impossible value.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> sim.run(T="soon")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ConfigError: T must be a finite number, not 'soon'
+    """
 
 
 class UnknownNameError(ConfigError):
-    """A name (state, parameter, snapshot, segment, …) that does not exist; the message suggests one that does."""
+    """A name (state, parameter, snapshot, segment, …) that does not exist; the message suggests one that does.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> sim.assign(nu=3.0)
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.UnknownNameError: unknown state or parameter 'nu'; known: 'x', 'y', 'mu'
+    """
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         names = list(known)
@@ -81,43 +124,136 @@ class UnknownNameError(ConfigError):
 
 
 class ResumeError(DynlibError):
-    """A run that cannot continue the session: overlap, forbidden override, incompatible state."""
+    """A run that cannot continue the session: overlap, forbidden override, incompatible state.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=2.0)
+    >>> sim.run(T=1.0, resume=True)
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ResumeError: T = 1 is not ahead of the current time 2; T is an absolute time
+    """
 
 
 class SnapshotError(DynlibError):
-    """A snapshot that cannot be made or used."""
+    """A snapshot that cannot be made or used.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> snapshot = sim.create_snapshot("one")
+    >>> sim.create_snapshot("one")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.SnapshotError: a snapshot named 'one' exists already; snapshots are never overwritten
+    """
 
 
 class PinMismatchError(SnapshotError):
-    """A snapshot made by another model, stepper, dtype or numerics revision; names each pin and both values."""
+    """A snapshot made by another model, stepper, dtype or numerics revision; names each pin and both values.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> sim.export_snapshot("rk4.npz")
+    >>> other = dynlib.setup("builtin://ode/van_der_pol", stepper="rk2")
+    >>> other.import_snapshot("rk4.npz")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.PinMismatchError: rk4.npz does not fit this session: stepper: ...
+    """
 
 
 class SnapshotFileError(SnapshotError):
-    """A file that is not a whole, untouched snapshot file."""
+    """A file that is not a whole, untouched snapshot file.
+
+    >>> from pathlib import Path
+    >>> import dynlib
+    >>> length = Path("broken.npz").write_bytes(b"not a snapshot")
+    >>> try:
+    ...     dynlib.open_snapshot("broken.npz")
+    ... except dynlib.SnapshotFileError as error:
+    ...     print("refused")
+    refused
+    """
 
 
 class StoreError(DynlibError):
-    """A run directory that cannot be made, written, read or continued."""
+    """A run directory that cannot be made, written, read or continued.
+
+    >>> import dynlib
+    >>> dynlib.open_run("runs/nowhere")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.StoreError: runs/nowhere holds no run
+    """
 
 
 class StoreBusyError(StoreError):
-    """A run directory that another process is writing to; names the process."""
+    """A run directory that another process is writing to; names the process.
+
+    >>> import dynlib
+    >>> sim, other = (dynlib.setup("builtin://ode/van_der_pol") for _ in range(2))
+    >>> def meddle(fraction, t):
+    ...     other.resume_or_start("runs/exp1", T=1.0)
+    >>> sim.run(T=1000.0, store="runs/exp1", progress=meddle)
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.StoreBusyError: ...
+    """
 
 
 class ExportError(DynlibError):
-    """Results that cannot be written to a file: the disk, or a package that their format needs."""
+    """Results that cannot be written to a file: the disk, or a package that their format needs.
+
+    >>> import dynlib
+    >>> from dynlib.results.export import export_results
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> try:
+    ...     export_results(sim.results(), "no-such-folder/results.csv")
+    ... except dynlib.ExportError as error:
+    ...     print(error)
+    cannot write no-such-folder/results.csv: No such file or directory
+    """
 
 
 class ConcurrentUseError(DynlibError):
-    """A session that is used while it is busy: by another thread, or from within its own run."""
+    """A session that is used while it is busy: by another thread, or from within its own run.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> def meddle(fraction, t):
+    ...     sim.assign(mu=2.0)
+    >>> sim.run(T=1000.0, progress=meddle)
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ConcurrentUseError: assign() was called while this session is busy with run(); ...
+    """
 
 
 class CacheWarning(UserWarning):
-    """The kernel cache cannot be used as it is; nothing is lost but the time to compile again."""
+    """The kernel cache cannot be used as it is; nothing is lost but the time to compile again.
+
+    >>> import warnings
+    >>> import dynlib
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", dynlib.CacheWarning)  # for a job that must not compile again and again
+    ...     sim = dynlib.setup("builtin://ode/van_der_pol")
+    """
 
 
 class NumericsWarning(UserWarning):
-    """A run ended early because of its numerics; what was computed before is kept."""
+    """A run ended early because of its numerics; what was computed before is kept.
+
+    >>> import warnings
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     outcome = sim.run(T=100.0, max_steps=10)
+    >>> outcome.status.name, caught[0].category.__name__
+    ('MAX_STEPS', 'NumericsWarning')
+    """
 
 
 def shortened(text: str, most: int) -> str:

@@ -6,7 +6,14 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """The outcome of a run; `PAUSED` and `FULL` stay between the kernel and its driver."""
+    """The outcome of a run; `PAUSED` and `FULL` stay between the kernel and its driver.
+
+    >>> import dynlib
+    >>> dynlib.Status.DONE.ok, dynlib.Status.MAX_STEPS.ok
+    (True, False)
+    >>> dynlib.Status.STEP_TOO_SMALL.meaning
+    'the step size fell below the resolution of time; the problem may be stiff or singular here'
+    """
 
     RUNNING = 0
     DONE = 1

@@ -25,6 +25,15 @@ class LyapunovExponents:
     `values` has shape (k,), the largest first. `t` (m,) and `estimates` (m, k) show how they settled: what they would
     be had the run ended at that time. `status` says how the run ended; if it failed, the values are those of the
     stretch before. `error` is a guess of the statistical error: the spread of the last half of the estimates.
+
+    >>> import dynlib
+    >>> found = dynlib.lyapunov_exponents("builtin://map/henon", N=2000, exponents=2)
+    >>> round(float(found.values.sum()), 3)  # log(0.3)
+    -1.204
+    >>> round(found.kaplan_yorke_dimension, 1)
+    1.3
+    >>> bool(found.error[0] < 0.1), found.estimates.shape
+    (True, (200, 2))
     """
 
     values: Array

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 
 def tree(tree: Tree, ax: Axes | None = None) -> Axes:
-    """Draw a tree of snapshots: a dot per moment, a line per stretch of simulation, edits written along it."""
+    """Draw a tree of snapshots: a dot per moment, a line per stretch of simulation, edits written along it.
+
+    >>> import dynlib.plot
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=10.0)
+    >>> other = sim.fork("ten")
+    >>> other.assign(mu=3.0)
+    >>> outcomes = [each.run(T=20.0, resume=True) for each in (sim, other)]
+    >>> ax = dynlib.plot.tree(sim.tree(other))
+    """
     ax = axes_or_new(ax)
     rows: dict[int, int] = {}
     free = 0

@@ -63,6 +63,13 @@ def export_results(
 
     A format of one table writes `NAME.events.SUFFIX` beside `NAME.SUFFIX` if the model logs events. A file is replaced
     as a whole once it is complete. Raises `UnknownNameError`, `ExportError`.
+
+    >>> import dynlib
+    >>> from dynlib.results.export import export_results
+    >>> sim = dynlib.setup("builtin://ode/izhikevich")
+    >>> outcome = sim.run(T=100.0)
+    >>> [str(path) for path in export_results(sim.results(), "neuron.csv")]
+    ['neuron.csv', 'neuron.events.csv']
     """
     chosen = form or format_of(path)
     recorded = InMemory(results.raw) if isinstance(results, ResultsView) else results

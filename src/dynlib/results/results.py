@@ -20,6 +20,13 @@ class Segment:
 
     `rows` and `entries` are the half-open ranges of its samples and event entries; `cfg_hash` is a digest of the
     stepper's configuration; `status` says how the run ended.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0, tag="first")
+    >>> segment = sim.results().segments[0]
+    >>> segment.name, segment.t_end, segment.status, segment.rows
+    ('first', 1.0, 'DONE', (0, 101))
     """
 
     name: str
@@ -57,6 +64,13 @@ class Results:
     `t` has shape (samples,), `step` (samples,) counts completed steps, `data` (samples, columns) holds the recorded
     quantities named by `columns`. `at_stop` marks samples that stand only because a run stopped there, between two
     points of the recording.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> raw = sim.raw_results()
+    >>> raw.columns, raw.data.shape
+    (('x', 'y'), (101, 2))
     """
 
     columns: tuple[str, ...]

@@ -57,6 +57,19 @@ class ResultsView:
     `res["v"]` has shape (samples,), or (samples, N) for an array state; `res[["x", "y"]]` has shape (samples, 2);
     `res.t` and `res.step` give times and step counts. `res.segment("phase-1")` is the same view of one segment,
     `res.event("spike")` the log of an event.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/izhikevich")
+    >>> outcome = sim.run(T=100.0, tag="first")
+    >>> res = sim.results()
+    >>> res["v"].shape, res[["v", "u"]].shape, res.t[-1].item(), res.step[-1].item()
+    ((1001,), (1001, 2), 100.0, 1000)
+    >>> res.names, res.columns, res.events, [s.name for s in res.segments]
+    (('v', 'u'), ('v', 'u'), ('spike',), ['first'])
+    >>> len(res.segment("first").event("spike"))
+    3
+    >>> list(res.to_dict())
+    ['t', 'step', 'v', 'u']
     """
 
     def __init__(self, results: Results, at: Callable[[float], dict[str, Any]] | None = None) -> None:
@@ -70,6 +83,11 @@ class ResultsView:
         have shown them: numbers (arrays of shape (N,) for array states) for one time; for several, arrays whose first
         dimension is that of the times. Raises `ConfigError` for a time that the session no longer reaches, and
         `DynlibError` for results that come from a file.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0, record=False)
+        >>> sim.results().at([10.0, 20.0])["v"].shape
+        (2,)
         """
         if self._at is None:
             raise DynlibError("these results come without their session; use the at() of a session that ran there")
@@ -160,7 +178,14 @@ class ResultsView:
         return tuple(n for n, c in zip(self.raw.log.names, self.raw.log.columns, strict=True) if c)
 
     def event(self, name: str | None = None, *, tag: str | None = None) -> EventView:
-        """The log of one event by name, or of all events with a tag. Raises `UnknownNameError`."""
+        """The log of one event by name, or of all events with a tag. Raises `UnknownNameError`.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> spikes = sim.results().event("spike")
+        >>> len(spikes), bool((spikes["v"] >= 30.0).all())
+        (3, True)
+        """
         log = self.raw.log
         if tag is not None:
             ids = [k for k, tags in enumerate(log.tags) if tag in tags and log.columns[k]]
@@ -180,7 +205,13 @@ class ResultsView:
         return {"t": self.t, "step": self.step, **{name: self[name] for name in self.names}}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A table with the times as index and one column per recorded column. Needs pandas."""
+        """A table with the times as index and one column per recorded column. Needs pandas.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> sim.results().to_pandas().columns.tolist()
+        ['step', 'segment', 'v', 'u']
+        """
         pd = _pandas()
         frame = pd.DataFrame(self.raw.data, columns=list(self.columns), index=pd.Index(self.t, name="t"))
         frame.insert(0, "step", self.step, allow_duplicates=True)

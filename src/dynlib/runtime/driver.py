@@ -31,7 +31,13 @@ _FORESEEN_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """Sizes of the working buffers; they change memory and speed, never a result."""
+    """Sizes of the working buffers; they change memory and speed, never a result.
+
+    >>> import dynlib
+    >>> sim = dynlib.Sim("builtin://ode/van_der_pol", buffers=dynlib.Buffers(rows=64))
+    >>> sim.run(T=10.0).ok
+    True
+    """
 
     rows: int = 4096
     logs: int = 1024

@@ -19,7 +19,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class SessionPins:
-    """What a state belongs to. `library_version` is recorded and shown; all others must fit."""
+    """What a state belongs to. `library_version` is recorded and shown; all others must fit.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> sim.state.pins.stepper, sim.state.pins.dtype, sim.state.pins.math
+    ('rk4', 'float64', 'strict')
+    """
 
     structure: str
     stepper: str
@@ -36,6 +42,13 @@ class SessionState:
 
     `y` and `t` are the reported state and time. Where the last horizon fell inside a step, the step itself is
     pending: `base` and `t_base` hold the last completed one, from which the step is taken again.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=0.015)
+    >>> state = sim.state
+    >>> state.t, state.step, state.pending, state["y"].shape
+    (0.015, 1, True, (2,))
     """
 
     layout: Layout

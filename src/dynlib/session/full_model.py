@@ -37,7 +37,17 @@ MAX_DENSE = 2000
 
 @dataclass(frozen=True, eq=False)
 class FullModel:
-    """A model ready to run. Made by `build`; several sessions may share one."""
+    """A model ready to run. Made by `build`; several sessions may share one.
+
+    >>> import dynlib
+    >>> full = dynlib.build("builtin://ode/van_der_pol")
+    >>> full
+    <FullModel 'van_der_pol': rk4, float64, compiled>
+    >>> full.columns, full.pins.stepper
+    (('x', 'y'), 'rk4')
+    >>> [dynlib.Sim(full).run(T=1.0, params={"mu": mu}).ok for mu in (1.0, 2.0)]
+    [True, True]
+    """
 
     model: Model
     stepper: StepperSpec
@@ -152,6 +162,14 @@ class FullModel:
         kink, it is that of the piece which they take. `t`, `y` and `params` are the model's own where they are not
         given, or in part by name; `lag_x(k)` is the state itself. Raises `ModelError` where there is no Jacobian, and
         `ConfigError` for impossible values and for more than 2000 states.
+
+        >>> full = dynlib.build("builtin://ode/van_der_pol")
+        >>> full.jacobian(y={"x": 0.0}).tolist()
+        [[0.0, 1.0], [-1.0, 1.0]]
+        >>> full.jacobian_elements(y={"x": 0.0}).tolist()
+        [1.0, -1.0, 1.0]
+        >>> full.sparsity.rows.tolist(), full.sparsity.cols.tolist()
+        ([0, 1, 1], [1, 0, 1])
         """
         return self.jacobian_at(self._state_of(t, y, params))
 
@@ -174,7 +192,12 @@ class FullModel:
         return self._derivatives.elements(self._point(self._state_of(t, y, params)))
 
     def time_derivative(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
-        """The derivative of the right-hand side with respect to `t`, shape (n,); else like `jacobian`."""
+        """The derivative of the right-hand side with respect to `t`, shape (n,); else like `jacobian`.
+
+        >>> full = dynlib.build("builtin://ode/duffing")
+        >>> full.time_derivative(t=1.0, params={"gamma": 0.0}).tolist()
+        [0.0, -0.0]
+        """
         return self._derivatives.time_slope(self._point(self._state_of(t, y, params)))
 
     def parameter_derivative(
@@ -183,6 +206,10 @@ class FullModel:
         """The derivative of the right-hand side with respect to a scalar parameter, shape (n,); else like `jacobian`.
 
         Raises `UnknownNameError` if there is no such parameter.
+
+        >>> full = dynlib.build("builtin://ode/van_der_pol")
+        >>> full.parameter_derivative("mu", y={"x": 0.0, "y": 1.0}).tolist()
+        [0.0, 1.0]
         """
         scalars = [q.name for q in self.model.params if q.size is None]
         if name not in scalars:
@@ -232,6 +259,11 @@ def build(
     (`rtol`, `atol`, …); `rtol` and `atol` may also be given for states by name, `atol={"x": 1e-9}`.
     `math="contract"` allows fused multiply-add. `observers` follow every run. A Jacobian that the model states is
     compared with its equations. Raises `ModelError` and `ConfigError`.
+
+    >>> import dynlib
+    >>> full = dynlib.build("builtin://ode/van_der_pol", stepper="rk4", dt=0.02)
+    >>> dynlib.Sim(full).run(T=1.0).steps
+    50
     """
     loaded = load_model(model, mods)
     of_states = {name: table for name, table in options.items() if isinstance(table, Mapping) and name in TOLERANCES}

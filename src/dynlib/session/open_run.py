@@ -94,6 +94,24 @@ class StoredRun:
     """What stands in a run directory: `manifest`, `model`, `columns`, and all that is published so far.
 
     Every read goes to the disk, so that it sees how far a run has come that is under way.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=10.0, store="runs/exp1", record_dt=0.5)
+    >>> run = dynlib.open_run("runs/exp1")
+    >>> run
+    <run of 'van_der_pol' in runs/exp1: 21 samples, 0 log entries, DONE>
+    >>> [s.name for s in run.segments], run.status, run.standing()
+    (['run#0'], 'DONE', 't = 10, step 1000, with 21 samples')
+    >>> run.results(last=3).t.tolist()
+    [0.0, 0.5, 1.0]
+    >>> [values.shape for t, step, at_stop, values in run.blocks()]
+    [(21, 2)]
+    >>> run.recorded().columns, run.checkpoint().meta.t, run.sim().t
+    (('x', 'y'), 10.0, 0.0)
+    >>> sim, outcome = run.resume(T=20.0)
+    >>> outcome.kind, outcome.t
+    ('continued', 20.0)
     """
 
     def __init__(self, path: Path) -> None:
@@ -193,7 +211,15 @@ class StoredRun:
 
 
 def open_run(path: str | os.PathLike[str]) -> StoredRun:
-    """The run in a directory: its results, its model, and the way to go on. Raises `StoreError`."""
+    """The run in a directory: its results, its model, and the way to go on. Raises `StoreError`.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=10.0, store="runs/exp1", record_dt=0.5)
+    >>> run = dynlib.open_run("runs/exp1")
+    >>> run.status, len(run)
+    ('DONE', 21)
+    """
     try:
         return StoredRun(folder_of(path))
     except SnapshotFileError as problem:
@@ -207,6 +233,13 @@ def export_run(
 
     `to` is a format by name, by default that of the suffix of `out`; `out` is by default named after the folder and
     stands beside it. Raises `StoreError`, `ExportError`, `ConfigError`.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=10.0, store="runs/exp1", record_dt=0.5)
+    >>> from dynlib.session.open_run import export_run
+    >>> [str(path) for path in export_run("runs/exp1", "exp1.csv")]
+    ['exp1.csv']
     """
     run = open_run(path)
     if out is None and to is None:

@@ -97,6 +97,12 @@ class RunOutcome:
 
     `kind` says whether the run was "started" or "continued"; one in a directory that had nothing left to do is
     "complete".
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=5.0)
+    >>> outcome.ok, outcome.kind, outcome.t, outcome.steps, outcome.segment
+    (True, 'started', 5.0, 500, 'run#0')
     """
 
     status: Status
@@ -118,6 +124,21 @@ class Sim:
 
     A run without `resume` starts at the session's *mark*: where it was last placed by construction, `reset`,
     `import_snapshot` or `assign`. A resumed run continues from the current state. `T` is always an absolute time.
+
+    >>> import dynlib
+    >>> sim = dynlib.Sim("builtin://ode/izhikevich")
+    >>> outcome = sim.run(T=100.0)
+    >>> snapshot = sim.create_snapshot("after-baseline")
+    >>> outcome = sim.run(T=200.0, resume=True)
+    >>> sim.reset("after-baseline")
+    >>> sim.t, sim.step, sim.state.status.name, sim.can_resume()
+    (100.0, 1000, 'DONE', (True, None))
+    >>> sim.assign(I=20.0)
+    >>> outcome = sim.run(T=200.0, resume=True)
+    >>> sim
+    <Sim 'izhikevich' with rk4: t = 200, step 2000, 1000 samples in 1 segments, 2 snapshots>
+    >>> sim.full_model
+    <FullModel 'izhikevich': rk4, float64, compiled>
     """
 
     _recording: Accumulator
@@ -178,22 +199,41 @@ class Sim:
         return self._state["params"].copy()
 
     def state_dict(self) -> dict[str, Any]:
-        """The current state by name: a float, or an array of shape (N,) for an array state."""
+        """The current state by name: a float, or an array of shape (N,) for an array state.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> sim.state_dict(), sim.state_vector().tolist()
+        ({'x': 2.0, 'y': 0.0}, [2.0, 0.0])
+        """
         return by_name(self._state_full.model.states, self.state_vector())
 
     def param_dict(self) -> dict[str, Any]:
-        """The current parameters by name."""
+        """The current parameters by name.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> sim.param_dict(), sim.param_vector().tolist()
+        ({'mu': 1.0}, [1.0])
+        """
         return by_name(self._state_full.model.params, self.param_vector())
 
     def jacobian(self) -> Array:
         """The derivatives of the right-hand side with respect to the state, here and now, shape (n, n).
 
         See `FullModel.jacobian`, which gives them for any other time, state and parameters.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> sim.jacobian().tolist()
+        [[0.0, 1.0], [-1.0, -3.0]]
         """
         return self._state_full.jacobian_at(self._state)
 
     def config(self) -> dict[str, Any]:
-        """Stepper, its options, step size, dtype and arithmetic, as the next run will use them."""
+        """Stepper, its options, step size, dtype and arithmetic, as the next run will use them.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> sim.config()["stepper"], sim.config()["dt"]
+        ('rk4', 0.01)
+        """
         full = self._full
         state = self._state if self.can_resume()[0] else self._mark
         return {
@@ -207,7 +247,13 @@ class Sim:
         }
 
     def session_state_summary(self) -> dict[str, Any]:
-        """Where the session stands, and whether it can be resumed, without running anything."""
+        """Where the session stands, and whether it can be resumed, without running anything.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> summary = sim.session_state_summary()
+        >>> summary["t"], summary["status"], summary["can_resume"]
+        (0.0, 'RUNNING', True)
+        """
         ok, reason = self.can_resume()
         state = self._state
         return {
@@ -271,6 +317,12 @@ class Sim:
         Returns how the run ended; a numerical failure or step limit also gives a `NumericsWarning`, and what was
         recorded stays. Ctrl-C keeps everything recorded, leaves the session resumable, and raises KeyboardInterrupt.
         Raises `ConfigError`, and `ResumeError` where a run cannot continue.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=10.0, params={"mu": 2.0}, record_dt=0.5, tag="first")
+        >>> outcome = sim.run(T=20.0, resume=True, tag="second")
+        >>> [(s.name, s.t_start, s.t_end) for s in sim.results().segments]
+        [('first', 0.0, 10.0), ('second', 10.0, 20.0)]
         """
         arguments = RunArguments(
             T, N, t0, dt, ic, params, seed, record, record_interval, record_dt, record_vars, transient, resume, tag,
@@ -287,6 +339,14 @@ class Sim:
         checkpoint, as if it had run there itself, and goes on. A run that has reached its end already takes no steps.
         Raises `StoreError` if it began in another way, naming what differs, and `StoreBusyError` if another process
         has it.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> sim.resume_or_start("runs/exp1", T=10.0).kind
+        'started'
+        >>> sim.resume_or_start("runs/exp1", T=10.0).kind
+        'complete'
+        >>> sim.resume_or_start("runs/exp1", T=20.0).kind
+        'continued'
         """
         names = {f.name for f in fields(RunArguments)} - {"options"}
         options = {name: value for name, value in arguments.items() if name not in names}
@@ -375,12 +435,26 @@ class Sim:
         return self.results().raw
 
     def results(self) -> ResultsView:
-        """Everything recorded since the last fresh run, by name."""
+        """Everything recorded since the last fresh run, by name.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0, record_dt=0.25)
+        >>> sim.results().t.tolist(), sim.raw_results().data.shape
+        ([0.0, 0.25, 0.5, 0.75, 1.0], (5, 2))
+        """
         return ResultsView(self._recording.view().raw, self.at)
 
     @_exclusive
     def name_segment(self, which: str | int, name: str) -> None:
-        """Rename a segment, given by name or position. Raises `UnknownNameError` and `ConfigError`."""
+        """Rename a segment, given by name or position. Raises `UnknownNameError` and `ConfigError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.name_last_segment("start")
+        >>> sim.name_segment("start", "first second")
+        >>> sim.results().segments[0].name
+        'first second'
+        """
         self._recording.rename(which, name)
 
     @_exclusive
@@ -399,6 +473,14 @@ class Sim:
         A pending step, stepper history and the controller's memory are dropped; step count, lag buffers, snapshots and
         options stay. The mark moves here. With `clear_history=True` results and segments are cleared. Arrays take a
         sequence, one element is written `{"u[3]": 1.0}`. Raises `UnknownNameError`, `ConfigError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.assign(x=0.5, mu=3.0)
+        >>> sim.state_dict()["x"], sim.param_dict()["mu"], sim.t
+        (0.5, 3.0, 1.0)
+        >>> sim.edits()[-1].changes[-1]
+        ('mu', 1.0, 3.0)
         """
         given = {**(values or {}), **more}
         ok, reason = self.can_resume()
@@ -424,7 +506,16 @@ class Sim:
             self._clear_recording()
 
     def observer(self, name: str) -> dict[str, float]:
-        """The numbers of an observer by name, and what is read from them. Raises `UnknownNameError`."""
+        """The numbers of an observer by name, and what is read from them. Raises `UnknownNameError`.
+
+        >>> sim = dynlib.setup("builtin://map/logistic", observers=[dynlib.extrema("x")])
+        >>> outcome = sim.run(N=100)
+        >>> round(sim.observer("extrema_of_x")["greatest"], 3)
+        0.974
+        >>> sim.reset_observers()
+        >>> sim.observer("extrema_of_x")["count"]
+        0.0
+        """
         if not self.can_resume()[0]:
             raise ResumeError(f"the state belongs to another model: {self.can_resume()[1]}")
         for each in self._full.observers:
@@ -457,7 +548,17 @@ class Sim:
         return self._presets.names(pattern)
 
     def apply_preset(self, name: str) -> None:
-        """Assign the values of a preset."""
+        """Assign the values of a preset.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> sim.list_presets("*bursting")
+        ['intrinsic_bursting', 'bursting']
+        >>> sim.presets.values("bursting")
+        {'a': 0.02, 'b': 0.2, 'c': -50.0, 'd': 2.0}
+        >>> sim.apply_preset("bursting")
+        >>> sim.param_dict()["c"]
+        -50.0
+        """
         self.assign(self._presets.values(name))
 
     def add_preset(
@@ -478,14 +579,34 @@ class Sim:
         return self._presets.load(pattern, path, on_conflict)
 
     def save_preset(self, name: str, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Write a preset to a file, beside those already in it."""
+        """Write a preset to a file, beside those already in it.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> sim.add_preset("mine", params={"I": 12.0})
+        >>> sim.save_preset("mine", "presets.toml")
+        >>> dynlib.setup("builtin://ode/izhikevich").load_preset("m*", "presets.toml")
+        ['mine']
+        """
         self._presets.save(name, path, overwrite)
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
     @_exclusive
     def create_snapshot(self, name: str, description: str = "") -> Snapshot:
-        """Keep the current state under a name. Raises `SnapshotError` if the name is taken."""
+        """Keep the current state under a name. Raises `SnapshotError` if the name is taken.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> snapshot = sim.create_snapshot("one", "a unit of time")
+        >>> snapshot.t, snapshot.step
+        (1.0, 100)
+        >>> sim.rename_snapshot("one", "first")
+        >>> sim.snapshot("first").id == snapshot.id
+        True
+        >>> sim.delete_snapshot("first")
+        >>> [each["name"] for each in sim.list_snapshots()]
+        ['initial']
+        """
         if name in self._snapshots:
             raise SnapshotError(f"a snapshot named {name!r} exists already; snapshots are never overwritten")
         if not isinstance(name, str) or not name:
@@ -568,6 +689,15 @@ class Sim:
         afterwards reaches the other. In a random model `rng` says which numbers the fork sees: "continue": those that
         this session would have seen; "reseed": its own; "common": those of every fork made here with "common". Raises
         `SnapshotError` if the name is taken.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> other = sim.fork("point")
+        >>> other.assign(mu=3.0)
+        >>> outcome = other.run(T=2.0, resume=True)
+        >>> sim.t, other.t
+        (1.0, 2.0)
+        >>> third = sim.branch("same point")  # another name for it
         """
         if rng not in ("continue", "reseed", "common"):
             raise ConfigError(f"rng must be 'continue', 'reseed' or 'common', not {rng!r}")
@@ -595,11 +725,25 @@ class Sim:
         return other
 
     def lineage(self, snapshot: str | Snapshot | None = None) -> Lineage:
-        """What led from the root to a snapshot, or to the current state: runs and edits with old and new values."""
+        """What led from the root to a snapshot, or to the current state: runs and edits with old and new values.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.assign(mu=3.0)
+        >>> "set mu: 1 → 3" in str(sim.lineage())
+        True
+        """
         return Lineage(self._moment(snapshot))
 
     def tree(self, *others: Sim) -> Tree:
-        """All snapshots, and the current states, of this session and others: how each came from another."""
+        """All snapshots, and the current states, of this session and others: how each came from another.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> snapshot = sim.create_snapshot("one")
+        >>> [branch.moment.name for branch in sim.tree().branches]
+        ['initial', 'one']
+        """
         found: list[Moment] = []
         for number, sim in enumerate((self, *others)):
             found += sim._snapshots.values()
@@ -608,7 +752,14 @@ class Sim:
         return tree_of(found)
 
     def diff(self, a: str | Snapshot, b: str | Snapshot | None = None) -> Difference:
-        """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage."""
+        """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> snapshot = sim.create_snapshot("start")
+        >>> sim.assign(mu=3.0)
+        >>> [(row.name, row.a, row.b) for row in sim.diff("start").changed]
+        [('mu', 1.0, 3.0)]
+        """
         from dynlib.session.difference import compare
 
         return compare(self._moment(a), self._moment(b))
@@ -630,6 +781,11 @@ class Sim:
         The time is computed again from the nearest of the states that every run keeps by itself, a fraction of a
         second of work apart (see `Trace`). Where a value was assigned at that very time, the new one counts. Raises
         `ConfigError` for a time outside of what this session has run through since it was last placed.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=10.0, record=False)
+        >>> round(sim.at(2.5)["x"], 6)
+        -0.840966
         """
         if not (is_number(t) and math.isfinite(t)):
             raise ConfigError(f"t must be a finite number, not {t!r}")
@@ -653,6 +809,11 @@ class Sim:
 
         By default everything since the session was last placed or edited. A grid of `record_dt` and the count of
         `record_interval` begin at `t0`. Raises `ConfigError`, `UnknownNameError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=10.0, record=False)
+        >>> sim.record_again(["x"], 2.0, 3.0, record_dt=0.5).t.tolist()
+        [2.0, 2.5, 3.0]
         """
         trace = self._traces[-1]
         t0 = trace.states[0].t if t0 is None else t0
@@ -713,6 +874,11 @@ class Sim:
 
         Ways: twice; cut at some times (`cuts`: how many, or which); with files written on the way; continued from
         files; with other buffer capacities; and (`process`) in a new process. The session itself stays as it is.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.verify_restart(2.0, cuts=2, process=False).ok
+        True
         """
         from dynlib.session.proof import verify_restart
 
@@ -726,6 +892,11 @@ class Sim:
         """Run the lineage of a snapshot, or of the current state, again from its root and compare every bit.
 
         Raises `PinMismatchError` if it belongs to another model, `SnapshotError` if its root is not exact.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.replay().ok
+        True
         """
         from dynlib.session.proof import replay
 
@@ -753,6 +924,11 @@ class Sim:
 
         Gives each differing pin with both values (here, there), and how far the two agree (`level`). Raises
         `UnknownNameError`, `SnapshotFileError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> snapshot = sim.create_snapshot("start")
+        >>> sim.compat_check("start").level
+        'bitwise'
         """
         if isinstance(snapshot, str):
             snapshot = self.snapshot(snapshot)
@@ -801,6 +977,16 @@ class Sim:
         With `results=True` the file also carries what is recorded, for `read_results`. The write is atomic and
         durable; `durable=False` does not wait for the disk, so that a power cut may take the file. Raises
         `SnapshotError`, `ConfigError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> outcome = sim.run(T=1.0)
+        >>> sim.export_snapshot("one.npz")
+        >>> sim.inspect_snapshot("one.npz").t
+        1.0
+        >>> other = dynlib.setup("builtin://ode/van_der_pol")
+        >>> meta = other.import_snapshot("one.npz")
+        >>> other.run(T=2.0, resume=True).ok
+        True
         """
         from dynlib.session.snapshot_file import write_snapshot
 
@@ -871,6 +1057,12 @@ class Sim:
         model's own values are taken). Time and step count come along; stepper memory does not, and the result is the
         root of a new lineage that is not exact. With `dry_run` nothing changes. Returns what was kept, renamed,
         filled and dropped. Raises `SnapshotFileError`, `UnknownNameError`, `ConfigError`.
+
+        >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+        >>> snapshot = sim.create_snapshot("start")
+        >>> other = dynlib.setup("builtin://ode/brusselator")
+        >>> other.adopt_snapshot(snapshot, dry_run=True).kept
+        ('x', 'y')
         """
         from dynlib.session.adoption import adopt
 
@@ -909,6 +1101,14 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Seq
 
     Raises `SnapshotFileError`, and `PinMismatchError` if this library computes differently from the one that wrote it
     and `accept=("numerics_revision",)` does not say that this is wanted.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> sim.export_snapshot("one.npz")
+    >>> other = dynlib.open_snapshot("one.npz")
+    >>> other.run(T=2.0, resume=True).t
+    2.0
     """
     from dynlib.session.snapshot_file import read_snapshot
     from dynlib.session.stored_snapshot import full_model_in
@@ -930,5 +1130,12 @@ def setup(
     observers: Sequence[Observer] = (),
     **options: float | Mapping[str, float],
 ) -> Sim:
-    """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`."""
+    """A session for a model: a path, `builtin://ode/izhikevich`, `inline:` text, or a `Model`. See `build`.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/lorenz", stepper="rk4", dt=0.01)
+    >>> outcome = sim.run(T=10.0)
+    >>> sim.results()["x"].shape
+    (1001,)
+    """
     return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))

@@ -68,7 +68,16 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class SnapshotMeta:
-    """What `meta.json` says. A file of version 1 has no `document`, and a `lineage` that begins with it."""
+    """What `meta.json` says. A file of version 1 has no `document`, and a `lineage` that begins with it.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> sim.export_snapshot("one.npz", results=True)
+    >>> meta = dynlib.inspect_snapshot("one.npz")
+    >>> meta.model, meta.t, meta.step, meta.pins.stepper
+    ('van_der_pol', 1.0, 100, 'rk4')
+    """
 
     name: str
     description: str
@@ -180,7 +189,15 @@ def write_snapshot(
 
 
 def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
-    """The metadata of a snapshot file, after checking the whole file. Raises `SnapshotFileError`."""
+    """The metadata of a snapshot file, after checking the whole file. Raises `SnapshotFileError`.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> sim.export_snapshot("one.npz", results=True)
+    >>> dynlib.inspect_snapshot("one.npz").status
+    'DONE'
+    """
     return read_snapshot(path)[0]
 
 
@@ -254,7 +271,15 @@ def state_from(
 
 
 def read_results(path: str | os.PathLike[str]) -> ResultsView:
-    """The results that a snapshot file carries, by name. Raises `SnapshotFileError`, also if it carries none."""
+    """The results that a snapshot file carries, by name. Raises `SnapshotFileError`, also if it carries none.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> sim.export_snapshot("one.npz", results=True)
+    >>> dynlib.read_results("one.npz")["x"].shape
+    (101,)
+    """
     meta, arrays = read_snapshot(path)
     if meta.results is None:
         raise _bad(path, "it carries no results; write them with export_snapshot(path, results=True)")

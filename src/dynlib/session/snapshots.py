@@ -18,6 +18,13 @@ class Snapshot:
     """A named moment of a session: the whole state with workspace, time shift, nominal dt and stepper options.
 
     `trail` is what led to it since its parent; `model` is the model whose state it is.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> outcome = sim.run(T=1.0)
+    >>> snapshot = sim.create_snapshot("one")
+    >>> snapshot.name, snapshot.t, snapshot.step
+    ('one', 1.0, 100)
     """
 
     name: str

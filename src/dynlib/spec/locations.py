@@ -28,7 +28,12 @@ _TOML_TOKEN = re.compile(
 
 
 def builtin_models() -> list[str]:
-    """Locations of the models that come with the library, sorted."""
+    """Locations of the models that come with the library, sorted.
+
+    >>> import dynlib
+    >>> "builtin://ode/lorenz" in dynlib.builtin_models()
+    True
+    """
     root = resources.files("dynlib.models")
     return sorted(
         f"{_BUILTIN}{folder.name}/{item.name.removesuffix('.toml')}"
@@ -46,6 +51,11 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
     A path or builtin may end in `#mod=NAME` to apply one of the file's own mods; `mods` names further ones, in
     order: a mod of the file, another location with `#mod=`, or `inline:` text with a `[mod]` table.
     Raises `ModelError`.
+
+    >>> import dynlib
+    >>> model = dynlib.load_model("builtin://ode/lorenz")
+    >>> model.kind, [q.name for q in model.states]
+    ('ode', ['x', 'y', 'z'])
     """
     if isinstance(location, Model):
         if mods:
@@ -176,6 +186,13 @@ def ode_model(
     `equations` maps each state to its right-hand side, or is a block of lines `dx = …`. Further keywords are the
     tables of the TOML language (`constants`, `aux`, `functions`, `events`, `presets`, `sim`), plus `dtype`.
     Raises `ModelError`.
+
+    >>> import dynlib
+    >>> model = dynlib.ode_model(
+    ...     "pendulum", states={"q": 1.0, "p": 0.0}, params={"k": 1.0}, equations={"q": "p", "p": "-k*sin(q)"}
+    ... )
+    >>> model.n_states
+    2
     """
     return _from_python("ode", name, states, equations, params, tables)
 
@@ -188,7 +205,13 @@ def map_model(
     params: Mapping[str, Any] | None = None,
     **tables: Any,
 ) -> Model:
-    """A discrete map, written in Python; arguments as for `ode_model`, equations give the next state."""
+    """A discrete map, written in Python; arguments as for `ode_model`, equations give the next state.
+
+    >>> import dynlib
+    >>> model = dynlib.map_model("tent", states={"x": 0.3}, params={"m": 1.9}, equations={"x": "m*min(x, 1 - x)"})
+    >>> model.kind
+    'map'
+    """
     return _from_python("map", name, states, equations, params, tables)
 
 
@@ -205,6 +228,13 @@ def sde_model(
 
     `equations` are the drift, as for `ode_model`. `noise` maps states to an expression, each with a Wiener process of
     its own, or to lists of m expressions, for m processes that all states share. Raises `ModelError`.
+
+    >>> import dynlib
+    >>> model = dynlib.sde_model(
+    ...     "noisy decay", states={"x": 1.0}, params={"s": 0.1}, equations={"x": "-x"}, noise={"x": "s"}
+    ... )
+    >>> model.kind
+    'sde'
     """
     return _from_python("sde", name, states, equations, params, {"noise": dict(noise), **tables})
 

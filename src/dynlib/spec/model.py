@@ -163,6 +163,13 @@ class Model:
 
     Built by `load_model` from TOML or by `ode_model` / `map_model` from Python; both give equal objects for
     equal systems. `structure_hash` identifies what is computed, not the numbers it starts from.
+
+    >>> import dynlib
+    >>> model = dynlib.load_model("builtin://ode/lorenz")
+    >>> model.name, model.n_states, model.n_params
+    ('lorenz', 3, 3)
+    >>> model.quantity("rho").values
+    (28.0,)
     """
 
     kind: str

@@ -37,6 +37,13 @@ class Observer:
     `read` maps further names to expressions of the memory alone, computed when somebody looks. Names that the model
     has too mean what the observer says, inside the observer. All numbers of an observer are float64, also in a model of
     float32; they may become infinite or NaN, which ends no run.
+
+    >>> import dynlib
+    >>> steps = dynlib.Observer("path", {"length": 0.0}, {"length": "length + abs(x - before_x)"})
+    >>> sim = dynlib.setup("builtin://map/logistic", observers=[steps])
+    >>> outcome = sim.run(N=100)
+    >>> round(sim.observer("path")["length"], 1)
+    43.5
     """
 
     name: str
@@ -164,7 +171,14 @@ def _bind(observer: Observer, model: Model) -> BoundObserver:
 
 
 def running_mean(variable: str, name: str | None = None) -> Observer:
-    """Count, mean and variance of a variable, or an expression, over the steps (Welford 1962)."""
+    """Count, mean and variance of a variable, or an expression, over the steps (Welford 1962).
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://map/logistic", observers=[dynlib.running_mean("x")])
+    >>> outcome = sim.run(N=100)
+    >>> round(sim.observer("mean_of_x")["mean"], 2)
+    0.63
+    """
     x = f"({variable})"
     return _of_variable(
         variable,
@@ -181,7 +195,15 @@ def running_mean(variable: str, name: str | None = None) -> Observer:
 
 
 def extrema(variable: str, name: str | None = None) -> Observer:
-    """The least and greatest value of a variable, or an expression, at a step, and their times."""
+    """The least and greatest value of a variable, or an expression, at a step, and their times.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://map/logistic", observers=[dynlib.extrema("x")])
+    >>> outcome = sim.run(N=100)
+    >>> found = sim.observer("extrema_of_x")
+    >>> round(found["least"], 2), round(found["greatest"], 2)
+    (0.1, 0.97)
+    """
     x = f"({variable})"
     return _of_variable(
         variable,

@@ -44,6 +44,16 @@ def observer(
 
     The body is read from the source of the function and never executed, so that the observer is compiled, and goes into
     snapshot files, as any other. Raises `ConfigError` naming the line where something else stands.
+
+    >>> import dynlib
+    >>> @dynlib.observer
+    ... def rises(count=0):
+    ...     if x > before_x:
+    ...         count += 1
+    >>> sim = dynlib.setup("builtin://map/logistic", observers=[rises])
+    >>> outcome = sim.run(N=100)
+    >>> sim.observer("rises")
+    {'count': 56.0}
     """
     if function is None:
         return lambda given: _observer(given, name, read)

@@ -52,6 +52,11 @@ class StepperSpec:
     extension); `interpolant_order` is its order of accuracy. `stiff`: made for stiff problems; `symplectic`: keeps the
     symplectic form of a separable Hamiltonian system. `memory` is what the method keeps between two steps.
     `order_from` gives the order that the options ask for, where a method has one for each.
+
+    >>> import dynlib
+    >>> spec = dynlib.get_stepper("dop853")
+    >>> spec.order, spec.adaptive, spec.stiff, spec.interpolant_order
+    (8, True, False, 7)
     """
 
     name: str
@@ -134,7 +139,12 @@ def register(spec: StepperSpec) -> StepperSpec:
 
 
 def get_stepper(name: str) -> StepperSpec:
-    """The method of that name or alias. Raises `UnknownNameError`."""
+    """The method of that name or alias. Raises `UnknownNameError`.
+
+    >>> import dynlib
+    >>> dynlib.get_stepper("dopri5").name
+    'rk45'
+    """
     for spec in _REGISTRY.values():
         if name == spec.name or name in spec.aliases:
             return spec
@@ -142,14 +152,24 @@ def get_stepper(name: str) -> StepperSpec:
 
 
 def list_steppers(kind: str | None = None) -> list[str]:
-    """Names of all methods, or of those for one kind of model ("ode", "map" or "sde")."""
+    """Names of all methods, or of those for one kind of model ("ode", "map" or "sde").
+
+    >>> import dynlib
+    >>> dynlib.list_steppers("sde")
+    ['euler_maruyama', 'milstein', 'sri']
+    """
     return [s.name for s in _REGISTRY.values() if kind is None or kind in s.kinds]
 
 
 def select_steppers(
     *, kind: str | None = None, adaptive: bool | None = None, family: str | None = None, min_order: int = 0
 ) -> list[StepperSpec]:
-    """The methods with the wanted capabilities, in order of registration."""
+    """The methods with the wanted capabilities, in order of registration.
+
+    >>> import dynlib
+    >>> [s.name for s in dynlib.select_steppers(kind="ode", family="explicit_rk", adaptive=False)]
+    ['euler', 'rk2', 'rk4']
+    """
     return [
         s
         for s in _REGISTRY.values()
