@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 .DEFAULT_GOAL := help
-.PHONY: help demo test benchmark clean
+.PHONY: help demo test docs benchmark clean
 
 help:
 	@echo "make demo   run the main job: run, snapshot, branch, save, resume; writes a picture to out/"
 	@echo "make test   run all tests, style and type checks"
+	@echo "make docs   build the documentation site; the first page is out/site/index.html"
 	@echo "make clean  remove the virtual environment and caches"
 
 $(VENV)/ready-demo: requirements/demo.txt pyproject.toml
@@ -21,8 +22,12 @@ $(VENV)/ready-demo: requirements/demo.txt pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-test: $(VENV)/ready-demo requirements/test.txt
+$(VENV)/ready-test: $(VENV)/ready-demo requirements/test.txt requirements/docs.txt
 	@$(PIP) install -r requirements/test.txt
+	@touch $@
+
+$(VENV)/ready-docs: $(VENV)/ready-demo requirements/docs.txt
+	@$(PIP) install -r requirements/docs.txt
 	@touch $@
 
 demo: $(VENV)/ready-demo
@@ -33,6 +38,9 @@ test: $(VENV)/ready-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2
+
+docs: $(VENV)/ready-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
 
 benchmark: $(VENV)/ready-test
 	$(BIN)/python benchmarks/lorenz_rk4.py

@@ -340,9 +340,9 @@ def page() -> str:
         "<!-- Written by `python docs/gallery/make.py`. -->",
         "# Gallery of models",
         "",
-        "The models that come with the library, each with a picture and its whole source: copy it to a file of your own",
-        'to change it. The location of a model, as in `dynlib.setup("builtin://ode/lorenz")`, stands below its name;',
-        "`dynlib model list` names all.",
+        "The models that come with the library, each with a picture and its whole source: copy it to a file of your",
+        'own to change it. The location of a model, as in `dynlib.setup("builtin://ode/lorenz")`, stands below its',
+        "name; `dynlib model list` names all.",
     ]
     for kind, title in SECTIONS.items():
         lines += ["", f"## {title}"]

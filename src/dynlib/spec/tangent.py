@@ -56,9 +56,9 @@ def with_lyapunov(model: Model, exponents: int = 1) -> Model:
 
     ODEs: continuous Gram–Schmidt orthonormalisation with a restoring term (Christiansen & Rugh, Nonlinearity 10, 1063,
     1997), here with normalised projections, so that any positive strength restores; it is `|J v₁|/2|v₁|`, so that
-    what is restored relaxes at the rate of the flow. Maps: Gram–Schmidt after every iteration (Benettin et al., Meccanica
-    15, 9, 1980); a vector that becomes 0 counts as 5e-324 long. `lyapunov_exponents` makes the run as well. Raises as
-    `with_tangent`.
+    what is restored relaxes at the rate of the flow. Maps: Gram–Schmidt after every iteration (Benettin et al.,
+    Meccanica 15, 9, 1980); a vector that becomes 0 counts as 5e-324 long. `lyapunov_exponents` makes the run as well.
+    Raises as `with_tangent`.
 
     >>> import dynlib
     >>> sim = dynlib.setup(dynlib.with_lyapunov(dynlib.load_model("builtin://map/logistic")), jit=False)
