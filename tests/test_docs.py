@@ -20,9 +20,15 @@ from dynlib.spec.locations import load_model
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-LESSONS = sorted(page for folder in ("tutorial", "how-to", "coming-from") for page in (DOCS / folder).glob("*.md"))
+LESSONS = sorted(
+    page
+    for folder in ("tutorial", "how-to", "coming-from")
+    for page in (DOCS / folder).glob("*.md")
+    if page.stem != "index"
+)
 """Pages whose blocks belong together, from the first to the last."""
+PAGES = [ROOT / "README.md", *sorted(set(DOCS.rglob("*.md")) - set(LESSONS))]
+"""Pages whose blocks stand alone."""
 _BLOCK = re.compile(r"^```(?:\{code-block\} )?(\w+)\n((?::[\w-]+:[^\n]*\n)*)(.*?)^```", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"^!\[[^]]*\]\((\S+)\)", re.MULTILINE)
 _CAPTION = re.compile(r"^:caption: (\S+)$", re.MULTILINE)
@@ -46,7 +52,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 def blocks(language: str) -> list[object]:
-    """Every block in one language on the pages whose blocks stand alone, named after page and line."""
+    """Every block in one language that stands alone, named after page and line."""
     found = [
         pytest.param(block.text, id=f"{page.name}:{block.line}")
         for page in PAGES
@@ -98,6 +104,7 @@ def test_a_page_works_from_its_first_block_to_its_last(page: Path, capsys: pytes
     """In one folder: captioned blocks are files, `text` is what the block before it prints, `…` stands for anything."""
     names: dict[str, object] = {"__name__": "example"}
     printed = ""
+    assert list(blocks_of(page))
     for block in blocks_of(page):
         place = f"{page.name}:{block.line}"
         match block:
