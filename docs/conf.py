@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
 
 from dynlib.version import VERSION
 
@@ -22,6 +26,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"  # a word in backticks: a link where it is a name of this library, and code in any case
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_type_aliases = {name: name for name in ("Array", "ModelLike", "Given", "Values")}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
 add_module_names = False
@@ -45,3 +50,12 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_sidebars = {"index": [], "gallery/index": []}
+
+
+def aliases_by_name(*signature: Any) -> tuple[str | None, ...]:
+    """Arguments and result of a signature, with an alias in a union as its name alone."""
+    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in signature[-2:])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", aliases_by_name)

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import matplotlib
 import pytest
 
 import dynlib
@@ -33,14 +32,12 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def gallery() -> ModuleType:
-    backend = matplotlib.get_backend()
     spec = importlib.util.spec_from_file_location("gallery", DOCS / "gallery" / "make.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["gallery"] = module  # its dataclass looks itself up
     spec.loader.exec_module(module)
-    matplotlib.use(backend)
     return module
 
 
