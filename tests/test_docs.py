@@ -77,7 +77,7 @@ def run_python(code: str, names: dict[str, object]) -> None:
 
 def check_model(text: str) -> None:
     head = "" if "[model]" in text else '[model]\ntype = "ode"\n'
-    assert load_model(f"inline:{head}{text}").n_states > 0
+    assert load_model(f"inline:{head}{text}").n_states > 1
 
 
 @pytest.mark.parametrize("code", blocks("python"))
