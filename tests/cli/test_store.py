@@ -297,6 +297,6 @@ def test_exit_codes_stand_in_the_help_and_in_the_documentation(capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["--help"])
     assert capsys.readouterr().out.endswith(f"exit codes:\n{table()}\n")
-    page = (Path(__file__).parents[2] / "docs" / "run-directories.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
     for code in Exit:
         assert f"| {code} | {code.meaning} |" in page

@@ -26,4 +26,4 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         shown = ", ".join(_text(v) for v in value[:8])
         return f"[{shown}, … {len(value) - 8} more]" if len(value) > 8 else f"[{shown}]"
-    return "—" if value is None else f"{value}"
+    return "—" if value is None or value == {} else f"{value}"

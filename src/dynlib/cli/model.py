@@ -1,76 +1,148 @@
-"""`dynlib model validate|show|list`: check a model description, and show what it says or becomes."""
+"""`dynlib model list|show|validate`: the models there are, what one says or becomes, and what is wrong with it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dynlib.cli.completion import completed, models, steppers
+from dynlib.cli.exits import Exit
+from dynlib.cli.parser import Commands, command, group
+from dynlib.cli.show import Table, show
+from dynlib.errors import ConfigError
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+    from dynlib.spec.model import Model, Quantity
+
+MODEL = "a .toml file, builtin://ode/izhikevich (see: dynlib model list), or a snapshot file (.npz)"
+_SHOWN = 4  # values of an array
 
 
-def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
-    p = commands.add_parser("model", help="check or show a model", description="Check or show a model.")
-    actions = p.add_subparsers(required=True, metavar="ACTION")
-    check = actions.add_parser("validate", help="check a model and say what is wrong with it")
-    check.add_argument("model")
-    check.set_defaults(action=validate)
-    display = actions.add_parser("show", help="show states, parameters, equations and events")
-    display.add_argument("model")
-    display.add_argument("--source", action="store_true", help="show the generated code instead")
-    display.add_argument("--stepper", help="stepper of the generated code")
-    display.set_defaults(action=show)
-    listing = actions.add_parser("list", help="list the built-in models")
-    listing.set_defaults(action=list_models)
+def add_to(commands: Commands) -> None:
+    """Declare the commands."""
+    actions = group(commands, "model", "list, show and check models")
+    p = command(actions, "list", list_models, "list the built-in models")
+    p.add_argument("--kind", choices=("ode", "map", "sde"), help="only those of this kind")
+    p = command(actions, "show", show_model, "show states, parameters, equations and events")
+    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
+    p.add_argument("--source", action="store_true", help="show the generated code instead")
+    completed(p.add_argument("--stepper", help="stepper of the generated code, with --source"), steppers)
+    p = command(actions, "validate", validate, "check a model and say what is wrong with it")
+    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
+
+
+def model_at(location: str) -> Model:
+    """The model at a location, or in a snapshot file. Raises `ModelError`, `SnapshotFileError`."""
+    if location.endswith(".npz"):
+        from dynlib.session.snapshot_file import inspect_snapshot, model_in
+
+        return model_in(location, inspect_snapshot(location))
+    from dynlib.spec.locations import load_model
+
+    return load_model(location)
 
 
 def validate(arguments: argparse.Namespace) -> int:
-    """Check a model; errors are raised with file, table and key."""
-    from dynlib.spec.locations import load_model
+    """Check a model. What is wrong with it is said with file, table and key."""
+    model = model_at(arguments.model)
+    head = (
+        f"valid: {model.kind} {model.name!r}, {model.n_states} states, {model.n_params} parameters, "
+        f"{len(model.events)} events"
+    )
+    facts = {"valid": True, "model": arguments.model, **_summary(model), "structure": model.structure_hash}
+    show(arguments, facts, f"{head}\nstructure {model.structure_hash}")
+    return Exit.DONE
 
-    model = load_model(arguments.model)
-    print(f"valid: {model.kind} {model.name!r}, {model.n_states} states, {model.n_params} parameters, "
-          f"{len(model.events)} events")  # fmt: skip
-    print(f"structure {model.structure_hash}")
-    return 0
 
-
-def show(arguments: argparse.Namespace) -> int:
-    """Print a model in canonical spelling, or the code generated for it."""
-    from dynlib.session.full_model import build
-    from dynlib.spec.locations import load_model
-
+def show_model(arguments: argparse.Namespace) -> int:
+    """Show a model in canonical spelling, or the code generated for it."""
     if arguments.source:
-        print(build(arguments.model, stepper=arguments.stepper, jit=False).kernel.source, end="")
-        return 0
-    model = load_model(arguments.model)
-    print(f"{model.name} ({model.kind}, {model.dtype})  {model.source}")
-    for title, group in (("states", model.states), ("parameters", model.params)):
-        print(f"\n{title}")
-        for q in group:
-            size = "" if q.size is None else f"[{q.size}]"
-            values = ", ".join(f"{v:g}" for v in q.values[:4]) + (", …" if len(q.values) > 4 else "")
-            print(f"  {q.name}{size} = {values}")
-    structure = model.structure
-    for title in ("equations", "aux", "functions"):
-        lines = structure[title]
-        if isinstance(lines, list) and lines:
-            print(f"\n{title}", *(f"  {line}" for line in lines), sep="\n")
-    if model.events:
-        print("\nevents")
-        for event in model.events:
-            logged = f", logs {', '.join(label for label, _ in event.log)}" if event.log else ""
-            print(f"  {event.name} ({' and '.join(event.phases)}){logged}")
-    if model.presets:
-        print("\npresets:", ", ".join(p.name for p in model.presets))
-    print(f"\nstructure {model.structure_hash}")
-    return 0
+        from dynlib.session.full_model import build
+
+        model = model_at(arguments.model)
+        full = build(model, stepper=arguments.stepper, jit=False)
+        show(
+            arguments,
+            {"model": arguments.model, "stepper": full.stepper.name, "source": full.kernel.source},
+            full.kernel.source.removesuffix("\n"),
+        )
+        return Exit.DONE
+    if arguments.stepper:
+        raise ConfigError("--stepper chooses the generated code; give --source as well")
+    model = model_at(arguments.model)
+    structure: dict[str, Any] = model.structure
+    texts = {title: structure[title] for title in ("equations", "aux", "functions")}
+    events = [
+        {"name": e.name, "phases": list(e.phases), "located": e.located, "terminal": e.terminal,
+         "logs": [label for label, _ in e.log]}
+        for e in model.events
+    ]  # fmt: skip
+    presets = [p.name for p in model.presets]
+    facts = {
+        "model": arguments.model,
+        **_summary(model),
+        "dtype": model.dtype,
+        "states": _values(model.states),
+        "parameters": _values(model.params),
+        "constants": dict(model.constants),
+        **texts,
+        "events": events,
+        "presets": presets,
+        "t_end": model.sim.t_end,
+        "dt": model.sim.dt,
+        "stepper": model.sim.stepper,
+        "meta": dict(model.meta),
+        "structure": model.structure_hash,
+    }
+    lines = [f"{model.name} ({model.kind}, {model.dtype})  {model.source}"]
+    for title, group_ in (("states", model.states), ("parameters", model.params)):
+        lines += [f"\n{title}", *(f"  {_assignment(q)}" for q in group_)]
+    for title, rows in texts.items():
+        lines += [f"\n{title}", *(f"  {row}" for row in rows)] if rows else []
+    lines += ["\nevents"] if events else []
+    for event in model.events:
+        when = "located" if event.located else " and ".join(event.phases)
+        logged = f", logs {', '.join(label for label, _ in event.log)}" if event.log else ""
+        lines.append(f"  {event.name} ({when}{', terminal' if event.terminal else ''}){logged}")
+    lines += [f"\npresets: {', '.join(presets)}"] if presets else []
+    show(arguments, facts, "\n".join([*lines, f"\nstructure {model.structure_hash}"]))
+    return Exit.DONE
 
 
 def list_models(arguments: argparse.Namespace) -> int:
-    """Print the locations of the built-in models."""
-    from dynlib.spec.locations import builtin_models
+    """List the built-in models: their locations, and what each one is."""
+    from dynlib.spec.locations import builtin_models, load_model
 
-    print("\n".join(builtin_models()))
-    return 0
+    found = {location: load_model(location) for location in builtin_models()}
+    rows = [(at, m) for at, m in found.items() if arguments.kind in (None, m.kind)]
+    show(
+        arguments,
+        {"models": [{"model": at, **_summary(m)} for at, m in rows]},
+        Table(
+            ("model", "states", "parameters", "title"),
+            [(at, m.n_states, m.n_params, dict(m.meta).get("title", "")) for at, m in rows],
+            right=(1, 2),
+        ),
+    )
+    return Exit.DONE
+
+
+def _summary(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "title": dict(model.meta).get("title"),
+        "n_states": model.n_states,
+        "n_parameters": model.n_params,
+        "n_events": len(model.events),
+    }
+
+
+def _values(quantities: tuple[Quantity, ...]) -> dict[str, float | list[float]]:
+    return {q.name: q.values[0] if q.size is None else list(q.values) for q in quantities}
+
+
+def _assignment(q: Quantity) -> str:
+    size = "" if q.size is None else f"[{q.size}]"
+    values = ", ".join(f"{v:g}" for v in q.values[:_SHOWN]) + (", …" if len(q.values) > _SHOWN else "")
+    return f"{q.name}{size} = {values}"

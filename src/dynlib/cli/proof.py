@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+from dynlib.cli.completion import completed, files, models, steppers
+from dynlib.cli.exits import Exit
+from dynlib.cli.model import MODEL
+from dynlib.cli.parser import Commands, command, number, whole
+from dynlib.cli.show import Table, show
+
+_VERDICT = {True: "every bit agrees", False: "NOT the same run"}
 
 
-def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Declare the commands."""
-    p = commands.add_parser("verify", help="cut a run in many ways and compare every bit", description=verify.__doc__)
-    p.add_argument("model", help="path to a .toml file, builtin://ode/izhikevich, or a snapshot file (.npz)")
-    p.add_argument("--T", type=float, help="absolute end time (default: the model's t_end)")
-    p.add_argument("--cuts", type=int, default=5, help="how many stops (default: 5)")
-    p.add_argument("--stepper", help="see: dynlib steppers list")
+    p = command(commands, "verify", verify, "cut a run in many ways and compare every bit")
+    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
+    p.add_argument("--T", type=number, help="absolute end time (default: the model's t_end)")
+    p.add_argument("--cuts", type=whole, default=5, help="how many stops (default: 5)")
+    completed(p.add_argument("--stepper", help="see: dynlib steppers list"), steppers)
     p.add_argument("--no-process", action="store_true", help="leave out the run in a new process")
     p.add_argument("--no-jit", action="store_true", help="interpret the generated code instead of compiling it")
-    p.set_defaults(action=verify)
-    q = commands.add_parser("replay", help="run a snapshot's lineage again from its root", description=replay.__doc__)
-    q.add_argument("file", help="a snapshot file (.npz)")
-    q.add_argument("--no-jit", action="store_true", help="interpret the generated code instead of compiling it")
-    q.set_defaults(action=replay)
+    p = command(commands, "replay", replay, "run a snapshot's lineage again from its root")
+    completed(p.add_argument("file", metavar="FILE", help="a snapshot file (.npz), or a run directory for its last "
+                             "state"), files("npz"))  # fmt: skip
+    p.add_argument("--no-jit", action="store_true", help="interpret the generated code instead of compiling it")
 
 
 def verify(arguments: argparse.Namespace) -> int:
@@ -40,10 +43,24 @@ def verify(arguments: argparse.Namespace) -> int:
     end = sim.full_model.model.sim.t_end if arguments.T is None else arguments.T
     if end is None:
         raise ConfigError("give --T, the absolute end time: the model has no t_end of its own")
-    proof = sim.verify_restart(end, arguments.cuts, process=not arguments.no_process)
-    print(f"{sim.full_model.model.name} with {sim.full_model.stepper.name}")
-    print(proof)
-    return 0 if proof.ok else 1
+    found = sim.verify_restart(end, arguments.cuts, process=not arguments.no_process)
+    facts = {
+        "model": sim.full_model.model.name,
+        "stepper": sim.full_model.stepper.name,
+        "ok": found.ok,
+        "t_from": found.t_from,
+        "t_to": found.t_to,
+        "steps": found.steps,
+        "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in found.checks],
+    }
+    show(
+        arguments,
+        facts,
+        f"{facts['model']} with {facts['stepper']}\nt = {found.t_from:g} … {found.t_to:g}, {found.steps} steps",
+        Table((), [(_same(c.ok), c.name, c.detail) for c in found.checks]),
+        _VERDICT[found.ok],
+    )
+    return Exit.DONE if found.ok else Exit.EARLY
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -51,9 +68,21 @@ def replay(arguments: argparse.Namespace) -> int:
     from dynlib.session.proof import replay as run_again
     from dynlib.session.sim import open_snapshot
     from dynlib.session.snapshot_file import inspect_snapshot
+    from dynlib.session.stored_snapshot import file_of
 
-    meta = inspect_snapshot(arguments.file)
-    sim = open_snapshot(arguments.file, jit=not arguments.no_jit)
+    file = file_of(arguments.file)
+    meta = inspect_snapshot(file)
+    sim = open_snapshot(file, jit=not arguments.no_jit)
     found = run_again(sim.full_model, meta.lineage)
-    print(found)
-    return 0 if found.ok else 1
+    moments = [{"name": name, "t": t, "step": step, "ok": same} for name, t, step, same in found.moments]
+    show(
+        arguments,
+        {"file": str(file), "model": meta.model, "ok": found.ok, "moments": moments},
+        Table((), [(_same(same), name, f"t = {t:g}", f"step {step}") for name, t, step, same in found.moments]),
+        _VERDICT[found.ok],
+    )
+    return Exit.DONE if found.ok else Exit.EARLY
+
+
+def _same(ok: bool) -> str:
+    return "equal" if ok else "DIFFERS"

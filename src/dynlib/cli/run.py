@@ -10,54 +10,72 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynlib.cli.completion import columns, completed, files, models, options, presets, steppers, values
 from dynlib.cli.exits import Exit
+from dynlib.cli.model import MODEL
+from dynlib.cli.parser import Commands, Parser, command, number, numbers, whole
+from dynlib.cli.show import show
+from dynlib.cli.snap import snapshot_target
 from dynlib.errors import ConfigError, DynlibError
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from dynlib.session.sim import RunOutcome, Sim
 
 
-def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Declare the commands."""
-    p = commands.add_parser("run", help="simulate a model", description=run.__doc__)
-    p.add_argument(
-        "model", help="path to a .toml file, builtin://ode/izhikevich, or a snapshot file (.npz) to go on from"
-    )
-    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a state or parameter (repeat)")
-    p.add_argument("--preset", help="apply one of the model's presets first")
-    p.add_argument("--stepper", help="see: dynlib steppers list")
-    p.add_argument("--dt", type=float, help="step size (first step, if the stepper is adaptive)")
-    p.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="stepper option, such as rtol=1e-9"
-    )
-    p.add_argument("--record", metavar="NAMES", help="comma-separated variables to record (default: all)")
-    p.add_argument("--record-interval", type=int, metavar="K", help="record every K-th step")
-    p.add_argument("--record-dt", type=float, metavar="DT", help="record on a grid of times")
-    p.add_argument("--seed", type=int, help="seed of a random model (default: 0)")
-    p.add_argument("--transient", type=float, default=0.0, metavar="SPAN", help="simulate this long before recording")
-    p.add_argument("--from", dest="start", metavar="FILE", help="continue from this snapshot file")
+    p = command(commands, "run", run, "simulate a model, or go on from a snapshot file")
+    p.hint = _hint
+    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
+    completed(p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                             help="set a state or parameter (repeat)"), values)  # fmt: skip
+    completed(p.add_argument("--preset", help="apply one of the model's presets first"), presets)
+    p.add_argument("--mod", action="append", default=[], metavar="NAME", help="apply a mod of the model file (repeat)")
+    completed(p.add_argument("--stepper", help="see: dynlib steppers list"), steppers)
+    p.add_argument("--dt", type=number, help="step size (first step, if the stepper is adaptive)")
+    completed(p.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                             help="stepper option, such as rtol=1e-9 (repeat)"), options)  # fmt: skip
+    p.add_argument("--t0", type=number, help="begin at this time")
+    completed(p.add_argument("--record", metavar="NAMES", help="comma-separated variables to record (default: all)"),
+              columns)  # fmt: skip
+    p.add_argument("--record-interval", type=whole, metavar="K", help="record every K-th step")
+    p.add_argument("--record-dt", type=number, metavar="DT", help="record on a grid of times")
+    p.add_argument("--seed", type=whole, help="seed of a random model (default: 0)")
+    p.add_argument("--transient", type=number, default=0.0, metavar="SPAN", help="simulate this long before recording")
+    p.add_argument("--tag", metavar="NAME", help="name of this segment of the results")
+    start = p.add_argument("--from", dest="start", metavar="FILE", help="continue from this snapshot file")
+    completed(start, files("npz"))
     p.add_argument("--store", metavar="DIR", help="run in this folder; the same command again goes on with it")
     _add_common(p)
     p.add_argument("--with-results", action="store_true", help="put what was recorded into the snapshot file as well")
-    p.set_defaults(action=run)
-    q = commands.add_parser("resume", help="go on with the run in a folder", description=resume.__doc__)
+    q = command(commands, "resume", resume, "go on with the run in a folder")
     q.add_argument("store", metavar="DIR", help="the folder of a run, made with: dynlib run --store DIR")
     _add_common(q)
-    q.set_defaults(action=resume, with_results=False)
+    q.set_defaults(with_results=False)
 
 
-def _add_common(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--T", type=float, help="absolute end time")
-    p.add_argument("--N", type=int, help="number of steps, instead of --T")
-    p.add_argument("--max-steps", type=int, metavar="N", help="end early after so many steps")
+def _add_common(p: Parser) -> None:
+    p.add_argument("--T", type=number, help="absolute end time")
+    p.add_argument("--N", type=whole, help="number of steps, instead of --T")
+    p.add_argument("--max-steps", type=whole, metavar="N", help="end early after so many steps")
     p.add_argument("--checkpoint", metavar="EVERY", help="with a folder: how often it is safe to be killed: 30s, 5min "
                    "(default), 2h, '100000 steps', '50 t' (simulated time)")  # fmt: skip
-    p.add_argument("--out", metavar="FILE", help="write results to FILE (.csv, .npz, .nc or .parquet)")
-    p.add_argument("--snapshot", metavar="FILE", help="write the final state to FILE (.npz)")
+    out = p.add_argument("--out", metavar="FILE", help="write results to FILE (.csv, .npz, .nc or .parquet)")
+    completed(out, files("csv", "npz", "nc", "parquet"))
+    completed(p.add_argument("--snapshot", metavar="FILE", help="write the final state to FILE (.npz)"), files("npz"))
+    p.add_argument("--name", help="name of that snapshot (default: that of the file)")
     p.add_argument("--no-jit", action="store_true", help="interpret the generated code instead of compiling it")
     p.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def _hint(option: str) -> str:
+    """What is given in another way: options of steppers."""
+    from dynlib.steppers import get_stepper, list_steppers
+
+    name = option.lstrip("-").replace("-", "_")
+    if any(name in get_stepper(each).option_names for each in list_steppers()):
+        return f"; an option of a stepper is given as --option {name}=VALUE"
+    return ""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     sim = _session(arguments)
     plan: dict[str, Any] = {
         "N": arguments.N,
+        "t0": arguments.t0,
+        "tag": arguments.tag,
         "record": True,
         "record_vars": arguments.record.split(",") if arguments.record else None,
         "record_interval": arguments.record_interval,
@@ -113,24 +133,29 @@ def _session(arguments: argparse.Namespace) -> Sim:
     """The session as it stands before the run."""
     from dynlib.session.sim import open_snapshot, setup
 
-    options = _pairs(arguments.option, "--option")
-    values = _pairs(arguments.set, "--set")
-    for name in options:
-        if name in ("stepper", "dt", "jit", "math", "mods"):
-            raise ConfigError(f"--option {name}: not an option of a stepper")
-    keywords: dict[str, Any] = {
-        "stepper": arguments.stepper,
-        "dt": arguments.dt,
-        "jit": not arguments.no_jit,
-        **options,
-    }
+    given: dict[str, Any] = numbers(arguments.option, "--option")
+    values = numbers(arguments.set, "--set")
+    for name in given:
+        if name in ("stepper", "dt", "jit", "math", "mods", "observers"):
+            raise ConfigError(f"--option {name}: not an option of a stepper (see: dynlib steppers show NAME)")
+    if Path(arguments.model).is_dir():
+        raise ConfigError(f"{arguments.model} is a folder; to go on with a run in it: dynlib resume {arguments.model}")
     if arguments.model.endswith(".npz"):
-        given = [f"--{name}" for name in ("stepper", "dt", "start") if keywords.get(name) is not None]
-        if given or options or arguments.start:
-            raise ConfigError(f"{', '.join(given) or '--option or --from'}: a snapshot file brings its own")
+        brought = {"--stepper": arguments.stepper, "--dt": arguments.dt, "--option": given, "--mod": arguments.mod,
+                   "--from": arguments.start}  # fmt: skip
+        for option, value in brought.items():
+            if value not in (None, [], {}):
+                raise ConfigError(f"{option}: {arguments.model} is a snapshot file and brings its own; leave it out")
         sim = open_snapshot(arguments.model, jit=not arguments.no_jit)
     else:
-        sim = setup(arguments.model, **keywords)
+        sim = setup(
+            arguments.model,
+            stepper=arguments.stepper,
+            dt=arguments.dt,
+            jit=not arguments.no_jit,
+            mods=arguments.mod,
+            **given,
+        )
     if arguments.start:
         sim.import_snapshot(arguments.start)
     if arguments.preset:
@@ -147,23 +172,44 @@ def _report(arguments: argparse.Namespace, sim: Sim, outcome: RunOutcome) -> int
     from dynlib.session.open_run import open_run
 
     if arguments.snapshot:
-        sim.export_snapshot(arguments.snapshot, results=arguments.with_results)
+        name = arguments.name or Path(arguments.snapshot).stem
+        sim.export_snapshot(arguments.snapshot, name=name, results=arguments.with_results)
     recorded = open_run(arguments.store).recorded() if arguments.store else InMemory(sim.raw_results())
     written = export_results(recorded, arguments.out) if arguments.out else []
-    if not arguments.quiet:
-        if arguments.store:
-            print(f"{outcome.kind}{': nothing was left to do' if outcome.kind == 'complete' else ''}")
-        print(f"{outcome.status.name}: {outcome.status.meaning}")
-        total = f" (of {outcome.step})" if outcome.step != outcome.steps else ""
-        print(f"t = {outcome.t:g} after {outcome.steps}{total} steps in {outcome.seconds:.3g} s (compilation included)")
-        shown = list(sim.state_dict().items())[:12]
-        print("\n".join(f"  {name} = {value}" for name, value in shown))
-        place = f" in {arguments.store}" if arguments.store else ""
-        print(f"{recorded.rows} samples, {recorded.entries} log entries{place}")
-        for file in written:
-            print(f"results → {file}")
-        if arguments.snapshot:
-            print(f"snapshot → {arguments.snapshot}")
+    facts = {
+        "model": sim.full_model.model.name,
+        "stepper": sim.full_model.stepper.name,
+        "kind": outcome.kind,
+        "status": outcome.status.name,
+        "meaning": outcome.status.meaning,
+        "ok": outcome.ok,
+        "t": outcome.t,
+        "step": outcome.step,
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "states": sim.state_dict(),
+        "parameters": sim.param_dict(),
+        "samples": recorded.rows,
+        "log_entries": recorded.entries,
+        "segment": outcome.segment,
+        "store": arguments.store,
+        "results": [str(file) for file in written],
+        "snapshot": arguments.snapshot,
+    }
+    total = f" (of {outcome.step})" if outcome.step != outcome.steps else ""
+    place = f" in {arguments.store}" if arguments.store else ""
+    started = f"{outcome.kind}{': nothing was left to do' if outcome.kind == 'complete' else ''}"
+    lines = [
+        *([started] if arguments.store else []),
+        f"{outcome.status.name}: {outcome.status.meaning}",
+        f"t = {outcome.t:g} after {outcome.steps}{total} steps in {outcome.seconds:.3g} s (compilation included)",
+        *(f"  {name} = {value}" for name, value in list(sim.state_dict().items())[:12]),
+        f"{recorded.rows} samples, {recorded.entries} log entries{place}",
+        *(f"results → {file}" for file in written),
+        *([f"snapshot → {arguments.snapshot}"] if arguments.snapshot else []),
+    ]
+    if arguments.json or not arguments.quiet:
+        show(arguments, facts, *lines)
     return Exit.DONE if outcome.ok else Exit.EARLY
 
 
@@ -173,9 +219,12 @@ def _check_files(arguments: argparse.Namespace) -> None:
 
     if arguments.out and not arguments.out.endswith(tuple(EXPORTERS)):
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")
-    for option, file in (("--out", arguments.out), ("--snapshot", arguments.snapshot)):
-        if file and not Path(file).parent.is_dir():
-            raise ConfigError(f"{option} {file}: there is no folder {Path(file).parent}")
+    if arguments.out and not Path(arguments.out).parent.is_dir():
+        raise ConfigError(f"--out {arguments.out}: there is no folder {Path(arguments.out).parent}")
+    if arguments.snapshot:
+        snapshot_target(arguments.snapshot)
+    elif arguments.name:
+        raise ConfigError("--name needs --snapshot FILE, the snapshot that is to have it")
 
 
 def _progress(arguments: argparse.Namespace) -> bool:
@@ -216,16 +265,3 @@ def _told_where(folder: str | None) -> Iterator[None]:
     except SystemExit:
         print(f"dynlib: terminated; {standing()}", file=sys.stderr)
         raise
-
-
-def _pairs(texts: list[str], option: str) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for text in texts:
-        name, equals, number = text.partition("=")
-        try:
-            values[name.strip()] = float(number)
-        except ValueError:
-            raise ConfigError(f"{option} {text}: expected NAME=NUMBER") from None
-        if not equals or not name.strip():
-            raise ConfigError(f"{option} {text}: expected NAME=NUMBER")
-    return values

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING
 
+from dynlib.cli.completion import completed, files
 from dynlib.cli.exits import Exit
 from dynlib.cli.facts import lines
+from dynlib.cli.parser import Commands, command, group
+from dynlib.cli.show import Table, show
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
 
-
-def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the command."""
-    p = commands.add_parser("store", help="look at run directories", description="Look at run directories.")
-    actions = p.add_subparsers(required=True, metavar="ACTION")
-    display = actions.add_parser("info", help="what the run is, how far it is, who uses it", description=info.__doc__)
-    display.add_argument("folder", metavar="DIR")
-    display.add_argument("--json", action="store_true", help="print JSON")
-    display.set_defaults(action=info)
-    check = actions.add_parser("verify", help="check every byte", description=verify.__doc__)
-    check.add_argument("folder", metavar="DIR")
-    check.add_argument("--replay", action="store_true", help="also run it anew and compare byte for byte")
-    check.add_argument("--json", action="store_true", help="print JSON")
-    check.set_defaults(action=verify)
-    out = actions.add_parser("export", help="write its results to a file", description=export.__doc__)
-    out.add_argument("folder", metavar="DIR")
-    out.add_argument("--to", metavar="FORMAT", help="csv, npz, netcdf or parquet (default: by the suffix of --out)")
-    out.add_argument("--out", metavar="FILE", help="default: named after the folder, beside it")
-    out.set_defaults(action=export)
+def add_to(commands: Commands) -> None:
+    """Declare the commands."""
+    actions = group(commands, "store", "look at run directories, check and export them")
+    p = command(actions, "info", info, "what the run is, how far it is, who uses it")
+    p.add_argument("folder", metavar="DIR")
+    p = command(actions, "verify", verify, "check every byte")
+    p.add_argument("folder", metavar="DIR")
+    p.add_argument("--replay", action="store_true", help="also run it anew and compare byte for byte")
+    p = command(actions, "export", export, "write its results to a file")
+    p.add_argument("folder", metavar="DIR")
+    to = p.add_argument("--to", metavar="FORMAT", help="csv, npz, netcdf or parquet (default: by the suffix of --out)")
+    completed(to, lambda **_: ("csv", "npz", "netcdf", "parquet"))
+    out = p.add_argument("--out", metavar="FILE", help="default: named after the folder, beside it")
+    completed(out, files("csv", "npz", "nc", "parquet"))
 
 
 def info(arguments: argparse.Namespace) -> int:
@@ -38,7 +32,7 @@ def info(arguments: argparse.Namespace) -> int:
     from dynlib.session.run_info import describe_run
 
     facts = describe_run(arguments.folder)
-    print(json.dumps(facts, indent=1) if arguments.json else lines(facts))
+    show(arguments, facts, lines(facts))
     return Exit.DONE
 
 
@@ -47,7 +41,9 @@ def verify(arguments: argparse.Namespace) -> int:
     from dynlib.session.verification import verify_run
 
     found = verify_run(arguments.folder, replay=arguments.replay)
-    print(json.dumps(found.to_json(), indent=1) if arguments.json else found)
+    checks = Table((), [("ok" if c.ok else "FAILED", c.name, c.detail) for c in found.checks])
+    notes = [f"note: {note}" for note in found.notes]
+    show(arguments, found.to_json(), f"{found.path}", checks, *notes, "whole" if found.ok else "NOT whole")
     return Exit.DONE if found.ok else Exit.EARLY
 
 
@@ -55,6 +51,6 @@ def export(arguments: argparse.Namespace) -> int:
     """Write all samples and log entries to a file, piece by piece."""
     from dynlib.session.open_run import export_run
 
-    for file in export_run(arguments.folder, arguments.out, arguments.to):
-        print(file)
+    written = [str(file) for file in export_run(arguments.folder, arguments.out, arguments.to)]
+    show(arguments, {"folder": arguments.folder, "files": written}, *written)
     return Exit.DONE
