@@ -99,6 +99,20 @@ def test_commands_succeed(text: str, capsys: pytest.CaptureFixture[str]) -> None
             assert capsys.readouterr().out, line
 
 
+@pytest.mark.parametrize("text", blocks("console"))
+def test_sessions_in_a_shell_print_what_they_show(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines after a command are what it prints; `…` stands for anything."""
+    for part in text.removeprefix("$ ").split("\n$ "):
+        line, _, shown = f"{part.rstrip()}\n".partition("\n")
+        program, *arguments = shlex.split(line)
+        assert program == "dynlib", line
+        code = main(arguments)
+        said = capsys.readouterr()
+        assert bool(said.err) == (code == 2), line
+        wanted = ".*".join(map(re.escape, shown.split("…")))
+        assert re.fullmatch(wanted, said.out + said.err, re.DOTALL), f"{line}\n{said.out}{said.err}"
+
+
 @pytest.mark.parametrize("page", LESSONS, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_a_page_works_from_its_first_block_to_its_last(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In one folder: captioned blocks are files, `text` is what the block before it prints, `…` stands for anything."""
