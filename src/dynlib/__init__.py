@@ -73,7 +73,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Names are imported when first used, so that the command line starts at once."""
     if name not in _HOME:
-        raise AttributeError(f"module 'dynlib' has no attribute {name!r}")
+        from dynlib.errors import suggest
+
+        raise AttributeError(f"module 'dynlib' has no attribute {name!r}{suggest(name, __all__)}")
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -6,7 +6,7 @@ Failures of the numerics are not here: they are a `Status` that a run returns.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -110,6 +110,8 @@ class ConfigError(DynlibError, ValueError):
 class UnknownNameError(ConfigError):
     """A name (state, parameter, snapshot, segment, …) that does not exist; the message suggests one that does.
 
+    `elsewhere` are names by which other programs call what is known here; a `hint` takes the place of a suggestion.
+
     >>> import dynlib
     >>> sim = dynlib.setup("builtin://ode/van_der_pol")
     >>> sim.assign(nu=3.0)
@@ -118,9 +120,11 @@ class UnknownNameError(ConfigError):
     dynlib.errors.UnknownNameError: unknown state or parameter 'nu'; known: 'x', 'y', 'mu'
     """
 
-    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
-        names = list(known)
-        super().__init__(f"unknown {kind} {name!r}{suggest(str(name), names)}")
+    def __init__(
+        self, kind: str, name: object, known: Iterable[str], elsewhere: Mapping[str, str] | None = None, hint: str = ""
+    ) -> None:
+        said = shortened(repr(name), 200)
+        super().__init__(f"unknown {kind} {said}{f'; {hint}' if hint else suggest(str(name), known, elsewhere)}")
 
 
 class ResumeError(DynlibError):
@@ -261,16 +265,34 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 40]} … {text[-37:]}"
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A tail for an error message: the nearest known name, or a list of a few."""
+def printable(text: str) -> str:
+    """The text without what a terminal would take for an order: it may quote a file."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def suggest(name: str, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """A tail for an error message: the nearest known name, or a list of a few.
+
+    `elsewhere` are names by which other programs call what is known here, in lower case.
+    """
     names = list(known)
-    comparable = [k for k in names[:1000] if len(k) <= 100] if len(name) <= 100 else []
-    near = difflib.get_close_matches(name, comparable, n=1, cutoff=0.6)
-    if not near:
-        near = [k for k in names if k.lower() == name.lower()][:1]
-    if near:
-        return f"; did you mean {near[0]!r}?"
+    near = _nearest(name, names, elsewhere or {})
+    if near is not None:
+        return f"; did you mean {near!r}?"
     if not names:
         return "; there are none"
     shown = ", ".join(repr(k) for k in names[:8])
     return f"; known: {shown}{', …' if len(names) > 8 else ''}"
+
+
+def _nearest(name: str, names: list[str], elsewhere: Mapping[str, str]) -> str | None:
+    if len(name) > 100:
+        return None
+    if elsewhere.get(name.lower()) in names:
+        return elsewhere[name.lower()]
+    comparable = [k for k in names[:1000] if len(k) <= 100]
+    near = [k for k in comparable if k.lower() == name.lower()]
+    near = near or difflib.get_close_matches(name, comparable, n=1, cutoff=0.75)
+    near = near or [k for k in comparable if min(len(k), len(name)) > 2 and (k.startswith(name) or name.startswith(k))]
+    near = near or difflib.get_close_matches(name, comparable, n=1, cutoff=0.6)
+    return near[0] if near else None

@@ -18,7 +18,8 @@ import pytest
 
 import dynlib
 from dynlib.cli.main import main, parser
-from dynlib.cli.show import Table, as_json, printable
+from dynlib.cli.show import Table, as_json
+from dynlib.errors import printable
 
 NEURON = "builtin://ode/izhikevich"
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")

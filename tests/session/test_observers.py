@@ -277,7 +277,7 @@ def test_bad_observers(observer: Any, error: type[Exception], message: str) -> N
 
 
 def test_names_of_observers() -> None:
-    with pytest.raises(ConfigError, match="must be a list of Observer values"):
+    with pytest.raises(ConfigError, match="observers must be a list"):
         dynlib.setup("builtin://map/henon", observers=running_mean("x"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="two observers named 'mean_of_x'"):
         oscillator(running_mean("x"), running_mean("x"))

@@ -487,7 +487,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["verify", str(path), "--T", "120", "--no-jit", "--no-process"]) == 0
     assert "every bit agrees" in capsys.readouterr().out
     assert main(["replay", str(path), "--no-jit"]) == 0
-    assert "equal   initial" in capsys.readouterr().out
+    assert "equal  initial" in capsys.readouterr().out
     assert main(["run", str(path), "--N", "5", "--no-jit"]) == 0
     assert "DONE" in capsys.readouterr().out
     assert main(["snap", "info", str(path)]) == 0

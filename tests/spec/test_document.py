@@ -646,7 +646,7 @@ def test_a_key_twice_in_a_file_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "place", "message"),
     [
-        (lambda d: d.update(state={}), "", "unknown key 'state'; did you mean 'states'"),
+        (lambda d: d.update(state={}), "", "unknown table 'state'; did you mean 'states'"),
         (lambda d: d["model"].update(typ="ode"), "[model]", "unknown key 'typ'; did you mean 'type'"),
         (lambda d: d["equations"].update(rsh={}), "[equations]", "unknown key 'rsh'; did you mean 'rhs'"),
         (lambda d: d.update(events={"e": {"condition": "x > 1"}}), "[events.e]", "unknown key 'condition'"),

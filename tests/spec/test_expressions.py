@@ -285,10 +285,10 @@ def test_errors_point_at_the_place(text: str, line: int, column: int, message: s
 
 def test_an_error_shows_the_line_with_a_pointer() -> None:
     with pytest.raises(ExpressionError) as caught:
-        parse("a +\n  b ? c", Where("model.toml", "equations.rhs", "x"))
+        parse("a +\n  b $ c", Where("model.toml", "equations.rhs", "x"))
     message, shown, pointer = str(caught.value).splitlines()
-    assert message == "model.toml [equations.rhs] x: unexpected character '?' (line 2, column 5)"
-    assert shown[pointer.index("^")] == "?"
+    assert message == "model.toml [equations.rhs] x: unexpected character '$' (line 2, column 5)"
+    assert shown[pointer.index("^")] == "$"
 
 
 def test_the_pointer_stays_right_in_a_long_line() -> None:

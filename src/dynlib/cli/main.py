@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dynlib.cli import completion, model, proof, run, snap, steppers, store
 from dynlib.cli.exits import Exit, table
 from dynlib.cli.parser import Parser
-from dynlib.cli.show import as_json, printable
-from dynlib.errors import DynlibError
+from dynlib.cli.show import as_json
+from dynlib.errors import DynlibError, printable
 from dynlib.version import VERSION
 
 _FIRST = """\
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # after the ^C and the progress
-        return _failed(given, Exit.INTERRUPTED, "KeyboardInterrupt", f"{stop or 'interrupted'}")
+        return _failed(given, Exit.INTERRUPTED, "KeyboardInterrupt", str(stop) or "interrupted")
     except BrokenPipeError:
         sys.stderr.close()
         return Exit.DONE

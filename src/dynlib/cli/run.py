@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -261,7 +263,22 @@ def _told_where(folder: str | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {standing()}") from None
+        with _deaf():
+            message = f"interrupted; {standing()}"
+        raise KeyboardInterrupt(message) from None
     except SystemExit:
         print(f"dynlib: terminated; {standing()}", file=sys.stderr)
         raise
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A further Ctrl-C changes nothing about what is said of the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from dynlib.errors import printable
+
 _COLOURS = {
     "equal": "green",
     "ok": "green",
@@ -81,11 +83,6 @@ def _strict(value: Any) -> Any:
         case bool() | None | int() | float() | str():
             return value
     return _strict(value.tolist())  # an array or a number of numpy
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would take for an order; it may quote a file."""
-    return text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _is_colourful() -> bool:

@@ -22,7 +22,7 @@ from dynlib.compile.skeleton import kernel_source
 from dynlib.errors import ConfigError
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver
-from dynlib.steppers.registry import StepperSpec
+from dynlib.steppers import StepperSpec, list_steppers
 
 MATH_MODES = ("strict", "contract")
 _MEANING = (
@@ -78,8 +78,11 @@ def build_kernel(
     if math not in MATH_MODES:
         raise ConfigError(f"math must be 'strict' or 'contract', not {math!r}")
     if model.kind not in stepper.kinds:
+        fitting = list_steppers(kind=model.kind)
+        takes = f"{', '.join(map(repr, fitting[:4]))}{', …' if len(fitting) > 4 else ''}"
         raise ConfigError(
-            f"stepper {stepper.name!r} is for {' and '.join(stepper.kinds)} models, this is a {model.kind}"
+            f"stepper {stepper.name!r} is for models of type {' and '.join(map(repr, stepper.kinds))}; "
+            f"{model.name!r} is of type {model.kind!r} and takes {takes}"
         )
     layout = layout_of(model, stepper, observers)
     source, tables = kernel_source(model, stepper, layout, observers)

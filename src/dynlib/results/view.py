@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from dynlib.errors import DynlibError, UnknownNameError
+from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.results.recorded import quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 
@@ -91,9 +91,13 @@ class ResultsView:
         """
         if self._at is None:
             raise DynlibError("these results come without their session; use the at() of a session that ran there")
-        if np.ndim(t) == 0:
-            return self._at(float(t))  # type: ignore[arg-type]
-        found = [self._at(float(time)) for time in np.asarray(t).ravel()]
+        try:
+            times = np.asarray(t, np.float64)
+        except (TypeError, ValueError):
+            raise ConfigError(f"at() takes a time or several, not {t!r}") from None
+        if times.ndim == 0:
+            return self._at(float(times))
+        found = [self._at(float(time)) for time in times.ravel()]
         return {name: np.array([moment[name] for moment in found]) for name in found[0]} if found else {}
 
     @property
@@ -143,7 +147,8 @@ class ResultsView:
         if name in ("t", "step") and name not in self._groups:
             return self.t if name == "t" else self.step
         if name not in self._groups:
-            raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"))
+            hint = "" if self.columns else "nothing is recorded yet: run() first"
+            raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"), hint=hint)
         which = self._groups[name]
         if len(which) == 1 and self.columns[which[0]] == name:
             column: Array = self.raw.data[:, which[0]]

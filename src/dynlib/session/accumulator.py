@@ -138,7 +138,7 @@ class Accumulator:
         if not isinstance(tag, str) or not tag:
             raise ConfigError(f"tag must be a non-empty text, not {tag!r}")
         if tag in names:
-            raise ConfigError(f"a segment named {tag!r} exists already")
+            raise ConfigError(f"a segment named {tag!r} exists already; choose another tag")
         return tag
 
     def rename(self, which: str | int, name: str) -> None:

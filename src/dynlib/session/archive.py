@@ -136,7 +136,7 @@ def _members(data: memoryview) -> dict[str, memoryview]:
         name, end = bytes(data[at + _LOCAL.size : begin]), begin + size
         shown = name[:80].decode("ascii", "backslashreplace")
         if name != META.encode() and not _MEMBER.match(name):
-            raise ValueError(f"unexpected member {shown!r}")
+            raise ValueError(f"unexpected member {shown!r} (is it a file of results, or of another program?)")
         if name in found:
             raise ValueError(f"member {shown!r} is there twice")
         if method or flags & 1 or packed != size or end > len(data):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from dynlib.compile.kernel import Kernel, build_kernel
-from dynlib.errors import ConfigError, UnknownNameError, suggest
+from dynlib.errors import ConfigError, ModelError, UnknownNameError, Where, suggest
 from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
 from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
+from dynlib.session.keywords import check_keywords
 from dynlib.session.values import Given, is_number, merged
-from dynlib.spec.document import TOLERANCES, with_tolerances
+from dynlib.spec.document import ELSEWHERE, SIM_KEYS, TOLERANCES, with_tolerances
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dynlib.compile.derivatives import Derivatives, Point
     from dynlib.spec.jacobian import Sparsity
 
+_T = TypeVar("_T")
 DEFAULT_STEPPER = {"ode": "rk45", "map": "map", "sde": "euler_maruyama"}
 DEFAULT_FIXED_DT = 0.01
 DEFAULT_BUFFERS = Buffers()
@@ -270,8 +272,15 @@ def build(
     numbers: dict[str, Any] = {name: value for name, value in options.items() if name not in of_states}
     if of_states:
         loaded = with_tolerances(loaded, of_states)
-    spec = get_stepper(stepper or loaded.sim.stepper or DEFAULT_STEPPER[loaded.kind])
-    config = spec.configure(**{**_model_options(loaded, spec), **numbers})
+    spec = get_stepper(DEFAULT_STEPPER[loaded.kind] if stepper is None else stepper)
+    if stepper is None and loaded.sim.stepper is not None:
+        spec = _in_place(loaded, "stepper", get_stepper, loaded.sim.stepper)
+    if not isinstance(jit, bool):
+        raise ConfigError(f"jit must be True or False, not {jit!r}")
+    check_keywords("setup()", numbers, loaded, spec)
+    own = _model_options(loaded, spec)
+    _in_place(loaded, "", spec.configure, **own)
+    config = spec.configure(**{**own, **numbers})
     bound = bind(observers, loaded)
     kernel = build_kernel(loaded, spec.compiled_for(config), jit=jit, math=math, observers=bound)
     if loaded.jacobian:
@@ -279,6 +288,14 @@ def build(
 
         check_jacobian(loaded, kernel.layout)
     return FullModel(loaded, spec, kernel, config, _nominal_dt(loaded, spec, dt), bound)
+
+
+def _in_place(model: Model, key: str, check: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """What a check gives for something in the [sim] table of a model. Raises `ModelError` that names the place."""
+    try:
+        return check(*args, **options)
+    except ConfigError as problem:
+        raise ModelError(str(problem), Where(model.source or model.name, "sim", key)) from None
 
 
 def _nominal_dt(model: Model, stepper: StepperSpec, dt: float | None) -> float:
@@ -291,21 +308,22 @@ def _nominal_dt(model: Model, stepper: StepperSpec, dt: float | None) -> float:
     return 0.0 if stepper.adaptive else DEFAULT_FIXED_DT
 
 
-def checked_dt(dt: float) -> float:
+def checked_dt(dt: float, name: str = "dt") -> float:
     """A usable step size. Raises `ConfigError`."""
     if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 < dt < float("inf"):
-        raise ConfigError(f"dt must be a positive finite number, not {dt!r}")
+        raise ConfigError(f"{name} must be a positive finite number, not {dt!r}")
     return float(dt)
 
 
 def _model_options(model: Model, stepper: StepperSpec) -> Mapping[str, float]:
     """The options of the model's [sim] table that this stepper has; those of no stepper get a warning."""
-    known = {name for other in list_steppers() for name in get_stepper(other).option_names}
+    every = [get_stepper(name) for name in list_steppers()]
+    known = {*SIM_KEYS, *(name for other in every for name in other.option_names)}
     for name, _ in model.sim.options:
-        if name not in known:
+        if not any(other.takes(name) for other in every):
             warnings.warn(
                 f"{model.source or model.name} [sim]: {name!r} is an option of no stepper and is ignored"
-                f"{suggest(name, sorted(known))}",
+                f"{suggest(name, sorted(known), ELSEWHERE)}",
                 stacklevel=4,
             )
-    return {name: value for name, value in model.sim.options if name in stepper.option_names}
+    return {name: value for name, value in model.sim.options if stepper.takes(name)}

@@ -118,7 +118,7 @@ class StoredRun:
         self.path = path
         self.directory = RunDirectory(path)
         if not self.directory.exists:
-            raise StoreError(f"{path} holds no run")
+            raise StoreError(f"{path} holds no run; one is begun there with run(…, store={os.fspath(path)!r})")
         self.manifest: dict[str, Any] = self.directory.manifest()
         begin = self.directory.start()
         self.model: Model = model_in(begin.path, begin.meta)

@@ -14,6 +14,15 @@ ACCEPTABLE = ("numerics_revision", "math")
 """Pins whose difference a caller may accept; the others make a state unusable."""
 
 
+_REMEDY = {
+    "structure": " (another model: adopt_snapshot() takes its values over by name)",
+    "stepper": " (set the session up with stepper={!r})",
+    "math": " (set the session up with math={!r})",
+    "numerics_revision": " (computed by another version: accept=('numerics_revision',) takes it)",
+}
+"""What to do about a pin that differs, given the state's value."""
+
+
 @dataclass(frozen=True)
 class Compatibility:
     """Whether a state fits, and each differing pin with both values (here, there); unpacks into these two.
@@ -45,9 +54,11 @@ class Compatibility:
         """One line naming each differing pin and both values; None if the state fits."""
         if self.ok:
             return None
+        explained = self.differences.keys() & {"structure", "stepper"}
         parts = [
-            f"{name}: this session has {_show(a)}, the state has {_show(b)}"
+            f"{name}: this session has {_show(a)}, the state has {_show(b)}{_REMEDY.get(name, '').format(b)}"
             for name, (a, b) in self.differences.items()
+            if not (name == "workspace" and explained)  # it follows from them
         ]
         return "; ".join(parts)
 

@@ -47,6 +47,8 @@ class PresetShelf:
 
     def add(self, name: str, params: Mapping[str, Any], states: Mapping[str, Any], overwrite: bool) -> None:
         """Add a preset of checked values."""
+        if not isinstance(name, str):
+            raise ConfigError(f"the name of a preset must be a text, not {name!r}")
         if name in self._presets and not overwrite:
             raise ConfigError(f"a preset named {name!r} exists already; pass overwrite=True to replace it")
         body = {k: v for k, v in (("params", dict(params)), ("states", dict(states))) if v}
@@ -87,7 +89,10 @@ class PresetShelf:
         for entry, body in tables.items():
             for key, values in body.items():
                 lines += [f'["{entry}".{key}]', *(f'"{k}" = {v!r}' for k, v in values.items()), ""]
-        target.write_text("\n".join(lines), "utf-8")
+        try:
+            target.write_text("\n".join(lines), "utf-8")
+        except OSError as problem:
+            raise ConfigError(f"cannot write {target}: {problem.strerror}") from problem
 
 
 def _plain(values: Iterable[tuple[str, tuple[float, ...]]]) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dynlib.compile.layout import TIME_TOLERANCE
-from dynlib.errors import ConfigError, ResumeError
+from dynlib.errors import ConfigError, ResumeError, UnknownNameError
 from dynlib.runtime.driver import Progress, Task
 from dynlib.runtime.state import SessionState
 from dynlib.session.accumulator import Accumulator, columns_named
 from dynlib.session.every import DEFAULT_CHECKPOINT
 from dynlib.session.full_model import FullModel, checked_dt
+from dynlib.session.keywords import check_keywords
 from dynlib.session.values import Given, is_number, merged, whole
+from dynlib.spec.model import Model
 from dynlib.status import Status
 
 FAR = 2**62
@@ -103,10 +105,12 @@ class RunArguments:
         """Refuse what no run takes, and what a resumed run does not. Raises `ConfigError`, `ResumeError`."""
         if self.record is not None and not isinstance(self.record, bool | np.bool_):
             raise ConfigError(f"record must be True or False, not {self.record!r}")
+        if not isinstance(self.resume, bool):
+            raise ConfigError(f"resume must be True or False, not {self.resume!r}")
         if not isinstance(self.progress, bool) and not callable(self.progress):
             raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {self.progress!r}")
         if not (is_number(self.transient) and 0.0 <= self.transient < math.inf):
-            raise ConfigError(f"transient must be a time span, not {self.transient!r}")
+            raise ConfigError(f"transient must be a span of time, 0 or longer, not {self.transient!r}")
         if not self.resume:
             return
         values = {"ic": self.ic, "params": self.params, "t0": self.t0, "dt": self.dt, "seed": self.seed}
@@ -130,10 +134,12 @@ class RunArguments:
         """The mark with what this run replaces of it. Raises `ConfigError`, `UnknownNameError`."""
         state = mark
         if self.options:
+            check_keywords("run()", self.options, full.model, full.stepper)
             now = dict(zip(full.stepper.option_names, state.config, strict=True))
             state = replace(state, config=full.stepper.configure(**{**now, **self.options}))
         if self.t0 is not None and not (is_number(self.t0) and math.isfinite(self.t0)):
-            raise ConfigError(f"t0 must be finite, not {self.t0!r}")
+            raise ConfigError(f"t0 must be a finite number, not {self.t0!r}")
+        self._in_their_places(full.model)
         if self.moves_the_start:
             state = state.restarted(
                 y=None if self.ic is None else merged(full.model.states, state["y"], self.ic, "state"),
@@ -147,6 +153,16 @@ class RunArguments:
         if self.seed is not None:
             state = state.edited({"seed": checked_seed(full, self.seed)})
         return state
+
+    def _in_their_places(self, model: Model) -> None:
+        """Refuse parameters in `ic`, and states in `params`. Raises `UnknownNameError`."""
+        for kind, given, others, hint in (
+            ("state", self.ic, model.params, "it is a parameter: give it in params"),
+            ("parameter", self.params, model.states, "it is a state: give it in ic"),
+        ):
+            for q in others:
+                if isinstance(given, Mapping) and q.name in given:
+                    raise UnknownNameError(kind, q.name, (), hint=hint)
 
     def plan(self, full: FullModel, state: SessionState, accumulator: Accumulator) -> RunPlan:
         """The plan of a run that starts in a state. Raises `ConfigError`, `ResumeError`, `UnknownNameError`."""
@@ -168,7 +184,7 @@ class RunArguments:
 def checked_seed(full: FullModel, seed: int) -> int:
     """A usable seed. Raises `ConfigError`, also for a model that draws no random numbers."""
     if not full.model.random:
-        raise ConfigError(f"model {full.model.name!r} draws no random numbers and takes no seed")
+        raise ConfigError(f"model {full.model.name!r} draws no random numbers and takes no seed; leave it out")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**53:
         raise ConfigError(f"seed must be a whole number from 0 to 2**53 - 1, not {seed!r}")
     return int(seed)
@@ -195,17 +211,16 @@ def extent_of(
     if limit is not None:
         limit = whole("max_steps", limit)
     if T is None:
-        raise ConfigError("give T=, the absolute end time: the model has no t_end of its own")
+        raise ConfigError("give an end, T (an absolute time) or N (steps): the model has no t_end of its own")
     if not (is_number(T) and math.isfinite(T)):
-        raise ConfigError(f"T must be a finite number, not {T!r}")
+        raise ConfigError(f"T must be a finite number, the absolute end time, not {T!r}")
     start = state.t + transient
     if start + TIME_TOLERANCE * abs(start) >= T:
+        span = f" (to run for {T:g} from there, give T={start + T:g})" if T > 0 else ""
+        remedy = f"T is an absolute time{span}. Choose a later T, or reset() to an earlier snapshot"
         if resume:
-            raise ResumeError(f"T = {T:g} is not ahead of the current time {state.t:g}; T is an absolute time")
-        raise ConfigError(
-            f"T = {T:g} is not ahead of the start of this run at t = {start:g}; T is an absolute time. "
-            "Choose a later T, or reset() to an earlier snapshot"
-        )
+            raise ResumeError(f"T = {T:g} is not ahead of the current time {state.t:g}; {remedy}")
+        raise ConfigError(f"T = {T:g} is not ahead of the start of this run at t = {start:g}; {remedy}")
     return Extent(float(T), FAR if limit is None else state.step + limit, None, end)
 
 
@@ -217,7 +232,7 @@ def checked_recorder(
         raise ConfigError("give record_interval or record_dt, not both")
     if grid is None:
         return (1 if interval is None else whole("record_interval", interval)), 0.0
-    grid = checked_dt(grid)
+    grid = checked_dt(grid, "record_dt")
     reach = max(abs(state.t), abs(horizon) if math.isfinite(horizon) else 0.0)
     if grid <= TIME_TOLERANCE * reach:
         raise ConfigError(f"record_dt = {grid:g} is finer than times near {reach:g} can be told apart")

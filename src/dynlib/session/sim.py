@@ -54,7 +54,7 @@ from dynlib.session.pins import Compatibility, compare_environments, compare_pin
 from dynlib.session.presets import PresetShelf
 from dynlib.session.run_plan import FAR, RunArguments, checked_recorder, extent_of
 from dynlib.session.snapshots import Snapshot
-from dynlib.session.values import Given, Values, by_name, is_number, merged, plain
+from dynlib.session.values import Given, Values, by_name, is_number, merged, plain, unknown
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -482,6 +482,10 @@ class Sim:
         >>> sim.edits()[-1].changes[-1]
         ('mu', 1.0, 3.0)
         """
+        if not isinstance(values, Mapping | None):
+            raise ConfigError(
+                f"assign() takes values by name, as in assign(I=15) or assign({{'u[3]': 1}}), not {values!r}"
+            )
         given = {**(values or {}), **more}
         ok, reason = self.can_resume()
         if not ok:
@@ -490,7 +494,7 @@ class Sim:
         known = {e for q in (*model.states, *model.params) for e in (q.name, *q.element_names)}
         for name in given:
             if name not in known:
-                raise UnknownNameError("state or parameter", name, [q.name for q in (*model.states, *model.params)])
+                raise unknown("state or parameter", name, (*model.states, *model.params), model)
         states = {e for q in model.states for e in (q.name, *q.element_names)}
         y = merged(model.states, self._state["y"], {k: v for k, v in given.items() if k in states}, "state")
         p = merged(
@@ -608,7 +612,9 @@ class Sim:
         ['initial']
         """
         if name in self._snapshots:
-            raise SnapshotError(f"a snapshot named {name!r} exists already; snapshots are never overwritten")
+            raise SnapshotError(
+                f"a snapshot named {name!r} exists already; snapshots are never overwritten: choose another name"
+            )
         if not isinstance(name, str) or not name:
             raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {name!r}")
         if not isinstance(description, str):
@@ -849,7 +855,7 @@ class Sim:
             return next((trace for trace in reversed(found) if since is None or trace.states[0].t <= since), found[-1])
         raise ConfigError(
             f"t = {t:g} lies outside of t = {self._traces[0].states[0].t:g} … {self._traces[-1].end:g}, which this "
-            "session has run through since it was last placed"
+            "session has run through since it was last placed; run further first, or reset() to an earlier snapshot"
         )
 
     def _again(self, t: float, trace: Trace | None = None) -> SessionState:
@@ -1027,7 +1033,10 @@ class Sim:
         meta, arrays = read_snapshot(path)
         verdict = compare_pins(self._full.pins, meta.pins, accept)
         if not verdict.ok:
-            raise PinMismatchError(f"{os.fspath(path)} does not fit this session: {verdict.reason()}")
+            there, here = meta.model, self._full.model.name
+            raise PinMismatchError(
+                f"{os.fspath(path)}, of model {there!r}, does not fit this session of {here!r}: {verdict.reason()}"
+            )
         state = state_from(path, meta, arrays, self._full.initial_state())
         began_in = self._full
         own = [o.observer.as_document() for o in began_in.observers]

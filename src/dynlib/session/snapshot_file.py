@@ -144,6 +144,7 @@ def write_snapshot(
     `store` says, for a checkpoint of a run directory, how much of the recording there belongs to the state. Raises
     `SnapshotError`.
     """
+    _path(path)
     state = snapshot.state
     arrays = {member_of(spot): state[spot.name] for spot in state.layout.fields}
     for spot in state.layout.fields:
@@ -316,13 +317,20 @@ def shortly(why: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+def _path(source: object) -> Path:
+    """A path. Raises `SnapshotFileError`."""
+    if not isinstance(source, str | os.PathLike):
+        raise SnapshotFileError(f"a snapshot file is given by its path, not {source!r}")
+    return Path(source)
+
+
 def _bad(path: str | os.PathLike[str], why: str) -> SnapshotFileError:
     return SnapshotFileError(f"{os.fspath(path)} is not a usable snapshot file: {shortly(why)}")
 
 
 def read_snapshot(source: str | os.PathLike[str]) -> tuple[SnapshotMeta, dict[str, Array]]:
     """Metadata and arrays of a whole, undamaged snapshot file. Raises `SnapshotFileError`."""
-    path = Path(source)
+    path = _path(source)
     try:
         data = read_file(path, MAX_FILE, follow=True)
     except FileNotFoundError:

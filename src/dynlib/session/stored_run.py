@@ -247,7 +247,9 @@ def _is_complete(directory: RunDirectory, plan: RunPlan, state: SessionState, en
     if ended and state.status not in (Status.DONE, Status.MAX_STEPS):
         return True
     if state.t > horizon + tolerance:
-        raise ResumeError(f"the run in {directory.path} has gone on to t = {state.t:g}, past T = {horizon:g}")
+        raise ResumeError(
+            f"the run in {directory.path} has gone on to t = {state.t:g}, past T = {horizon:g}; choose a later T"
+        )
     return ended and (state.t >= horizon - tolerance or state.step >= plan.extent.n_limit)
 
 

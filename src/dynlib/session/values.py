@@ -9,7 +9,7 @@ import numpy as np
 
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.state import Array
-from dynlib.spec.model import Quantity, spans
+from dynlib.spec.model import Model, Quantity, spans
 
 Values = float | Sequence[float] | Array
 Given = Mapping[str, Values] | Sequence[float] | Array
@@ -23,7 +23,10 @@ def whole(name: str, value: object) -> int:
 
 
 def plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
-    """Numbers and lists of numbers, as a document holds them."""
+    """Numbers and lists of numbers, as a document holds them. Raises `ConfigError`."""
+    for name, value in values.items():
+        if np.ndim(value) == 0 and not is_number(value):
+            raise ConfigError(f"{name!r} must be a number, not {value!r}")
     return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
 
 
@@ -44,12 +47,13 @@ def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: 
     """
     result = vector.copy()
     if not isinstance(given, Mapping):
+        wanted = f"expected {result.size} {kind} value(s) ({_listed(quantities)}), or some by name"
         try:
             values = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError):
-            raise ConfigError(f"expected {result.size} {kind} value(s), not {given!r}") from None
+            raise ConfigError(f"{wanted}, not {given!r}") from None
         if values.shape != result.shape:
-            raise ConfigError(f"expected {result.size} {kind} value(s), got shape {values.shape}")
+            raise ConfigError(f"{wanted}, got shape {values.shape}")
         result[:] = values
     else:
         spots: dict[str, slice] = {}
@@ -59,8 +63,10 @@ def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: 
                 spots |= {name: slice(i, i + 1) for i, name in enumerate(q.element_names, span.start)}
         for name, value in given.items():
             if name not in spots:
-                raise UnknownNameError(kind, name, [q.name for q in quantities])
+                raise unknown(kind, name, quantities)
             try:
+                if isinstance(value, str | bytes):
+                    raise TypeError
                 numbers = np.asarray(value, dtype=np.float64)
             except (TypeError, ValueError):
                 raise ConfigError(f"{kind} {name!r} must be a number, not {value!r}") from None
@@ -68,6 +74,28 @@ def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: 
             if numbers.ndim > 1 or numbers.size not in (1, size):
                 raise ConfigError(f"{kind} {name!r} takes {size} value(s), got shape {numbers.shape}")
             result[spots[name]] = numbers
-    if not np.all(np.isfinite(result)):
-        raise ConfigError(f"{kind} values must be finite")
+    finite = np.isfinite(result)
+    if not np.all(finite):
+        names = [name for q in quantities for name in q.element_names]
+        k = int(np.argmin(finite))
+        raise ConfigError(f"{kind} {names[k]!r} must be finite, not {result[k]}")
     return result
+
+
+def unknown(kind: str, name: str, quantities: tuple[Quantity, ...], model: Model | None = None) -> UnknownNameError:
+    """The error for a name that no quantity has; `model` may know it as something that cannot be set."""
+    base = str(name).partition("[")[0]
+    hint = ""
+    for q in quantities:
+        if q.name == base and q.size is not None:
+            hint = f"{base!r} has the elements {base}[0] to {base}[{q.size - 1}]"
+    if model is not None and name in model.aux_by_name:
+        hint = "it is computed from the state ([aux]) and cannot be set"
+    if model is not None and name in dict(model.constants):
+        hint = "it is a constant of the model; declare it in [params] to change it"
+    return UnknownNameError(kind, name, [q.name for q in quantities], hint=hint)
+
+
+def _listed(quantities: tuple[Quantity, ...]) -> str:
+    names = [q.name if q.size is None else f"{q.name}[{q.size}]" for q in quantities]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

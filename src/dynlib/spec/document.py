@@ -70,6 +70,16 @@ TABLES = [
     "sim",
     "meta",
 ]
+ELSEWHERE = {
+    "initial": "states", "initial_conditions": "states", "ic": "states", "variables": "states", "vars": "states",
+    "constant": "constants", "rhs": "equations", "odes": "equations", "condition": "cond", "when": "cond",
+    "do": "action", "tol": "rtol", "tolerance": "rtol", "reltol": "rtol", "abstol": "atol", "solver": "stepper",
+    "method": "stepper", "integrator": "stepper", "tmax": "t_end", "t_max": "t_end", "tend": "t_end", "t": "t_end",
+    "duration": "t_end", "t1": "t_end", "tstart": "t0", "t_start": "t0", "tmin": "t0", "h": "dt", "step": "dt",
+    "max_step_size": "max_step",
+}  # fmt: skip
+"""What tables and keys are called elsewhere, in lower case."""
+SIM_KEYS = ("t0", "t_end", "dt", "stepper", "record", "max_steps", "stop", "tstops")
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{MAX_NAME - 1}}}\Z")
 _SIZED = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*\[(.+)\]\s*\Z", re.DOTALL)
 _TARGET = re.compile(
@@ -167,13 +177,16 @@ class _Reader:
         known = list(allowed)
         for key in table:
             if key not in known:
-                raise ModelError(f"unknown key {key!r}{suggest(key, known)}", where)
+                what = "key" if where.table else "table"
+                raise ModelError(f"unknown {what} {key!r}{suggest(key, known, ELSEWHERE)}", where)
 
     def text(self, value: object, where: Where) -> str:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, int | float):
             return _spell(_float(value), where)
+        if callable(value):
+            raise ModelError('must be an expression in quotes, such as "-k*x", not a function of Python', where)
         if not isinstance(value, str):
             raise ModelError(f"must be an expression in quotes, not {value!r}", where)
         return value
@@ -207,9 +220,9 @@ class _Reader:
                 f"{name!r} is not a name (at most {MAX_NAME} letters, digits and _, starting with a letter)", where
             )
         if is_reserved(name):
-            raise ModelError(f"{name!r} is a word of the language and cannot be redefined", where)
+            raise ModelError(f"{name!r} is a word of the language and cannot be redefined; choose another name", where)
         if name in taken:
-            raise ModelError(f"{name!r} is already defined in [{taken[name]}]", where)
+            raise ModelError(f"{name!r} is already defined in [{taken[name]}]; choose another name", where)
         return name
 
     def initial(self, value: object, where: Where) -> float:
@@ -229,7 +242,9 @@ class _Reader:
         self.keys(self.document, TABLES, self.where)
         head, where = self.table("model"), self.where.at(table="model")
         self.keys(head, ("type", "name", "dtype", "title", "description", "label"), where)
-        kind = head.get("type")
+        if "type" not in head:
+            raise ModelError("is missing; it must be 'ode', 'map' or 'sde'", where.at(key="type"))
+        kind = head["type"]
         if kind not in ("ode", "map", "sde"):
             raise ModelError(f"must be 'ode', 'map' or 'sde', not {kind!r}", where.at(key="type"))
         dtype = head.get("dtype", "float64")
@@ -241,7 +256,7 @@ class _Reader:
         self.scope = Scope(constants=constants)
         states = self.quantities("states", taken)
         if not states:
-            raise ModelError("a model needs at least one state", self.where.at(table="states"))
+            raise ModelError("a model needs at least one state, such as x = 1.0", self.where.at(table="states"))
         params = self.quantities("params", taken)
         if sum(q.count for q in (*states, *params)) > MAX_COMPONENTS:
             raise ModelError(f"more than {MAX_COMPONENTS} components", self.where.at(table="states"))
@@ -413,7 +428,9 @@ class _Reader:
         table, where = self.table("noise"), self.where.at(table="noise")
         if kind != "sde":
             if table:
-                raise ModelError(f"noise belongs to models of type 'sde'; this is '{kind}'", where)
+                raise ModelError(
+                    f"noise belongs to models of type 'sde'; this is '{kind}'. Say type = \"sde\" in [model]", where
+                )
             return (), 0
         if not table:
             raise ModelError("a model of type 'sde' needs noise, such as x = \"sigma*x\"", where)
@@ -477,7 +494,8 @@ class _Reader:
             missing = covered[q.name].find(0)
             if missing >= 0:
                 element = q.name if q.size is None else f"{q.name}[{missing}]"
-                raise ModelError(f"no equation for state {element!r}", self.where.at(table=name))
+                example = f'{element} = "…"' if "rhs" in table else _example(kind, {element: q})
+                raise ModelError(f"no equation for state {element!r}; add {example}", self.where.at(table=name))
         order = {state: k for k, state in enumerate(states)}
         return tuple(sorted(found, key=lambda e: order[e.target]))
 
@@ -497,7 +515,10 @@ class _Reader:
         resolver = Resolver(self.scope, right, where, random=self.random)
         if index_text is None:
             if q.size is not None:
-                raise ModelError(f"state {state!r} is an array of {q.size}; write an equation for {state}[i]", where)
+                example = _example(prefix or "map", {f"{state}[i]": q})
+                raise ModelError(
+                    f"state {state!r} is an array of {q.size}; write an equation for {state}[i]: {example}", where
+                )
             if var is not None:
                 raise ModelError(f"state {state!r} is a scalar; its equation takes no 'for'", where)
             self.cover(covered[state], range(1), state, where)
@@ -523,20 +544,24 @@ class _Reader:
     def cover(self, flags: bytearray, elements: range, state: str, where: Where) -> None:
         span = slice(elements.start, elements.stop, elements.step)
         if any(flags[span]):
-            raise ModelError(f"state {state!r} has two equations", where)
+            raise ModelError(f"state {state!r} has two equations; write one that holds both, or leave one out", where)
         flags[span] = b"\x01" * len(elements)
 
     def target(self, left: str, where: Where, states: Mapping[str, Quantity], prefix: str) -> tuple[str, str | None]:
         match = _TARGET.match(left)
         if match is None:
-            raise ModelError(f"{left.strip()!r} is not a state", where)
+            raise ModelError(
+                f"{left.strip()!r} is not a state; an equation is written {_example(prefix or 'map', states)!r}", where
+            )
         name, index = match["name"] or match["call"], match["index"]
         flow = prefix in ("ode", "sde")
         derivative = name[1:] if match["name"] and name.startswith("d") and flow else None
         if match["call"] or match["per"]:
             if not flow:
                 raise ModelError(
-                    f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state", where
+                    f"{left.strip()!r} is a derivative, but this is a map; write the new value of the state: "
+                    f"{_example(prefix, states)}",
+                    where,
                 )
             if match["per"] and match["name"]:
                 if derivative is None:
@@ -552,13 +577,19 @@ class _Reader:
         if name in states:
             return name, index
         known = [f"d{s}" for s in states] if flow else list(states)
-        raise ModelError(f"{name!r} is not a state{suggest(name, known)}", where)
+        if name in self.scope.params or derivative in self.scope.params:
+            at = name if name in self.scope.params else derivative
+            raise ModelError(f"{at!r} is not a state but a parameter; declare in [states] what has an equation", where)
+        tail = suggest(name, known)
+        if flow and derivative is None and "did you mean" not in tail:
+            tail = f"{tail}. What is computed from states belongs to [aux]"
+        raise ModelError(f"{name!r} is not a state{tail}", where)
 
     # -- everything else ---------------------------------------------------------------------------------------
 
     def names(self, value: object, where: Where) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or any(not isinstance(v, str) for v in value):
-            raise ModelError("must be a list of names", where)
+            raise ModelError(f'must be a list of names in quotes, such as ["x"], not {value!r}', where)
         if len(set(value)) != len(value):
             raise ModelError("has a name twice", where)
         return tuple(value)
@@ -584,7 +615,7 @@ class _Reader:
         self.keys(body, ("phase", "cond", "action", "log", "tags", "locate", "terminal"), where)
         phases = self.phases(body, where)
         if "cond" not in body:
-            raise ModelError("an event needs a condition", where.at(key="cond"))
+            raise ModelError('an event needs a condition, such as cond = "x > 1"', where.at(key="cond"))
         log = self.names(body.get("log", []), where.at(key="log"))
         located, terminal = self.flag(body, "locate", where), self.flag(body, "terminal", where)
         if (located or terminal) and phases != ("post",):

@@ -47,6 +47,13 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 }
 """Functions of the language with the least and greatest number of arguments."""
 
+ELSEWHERE = {
+    "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh",
+    "arccosh": "acosh", "arctanh": "atanh", "sgn": "sign", "h": "heaviside", "theta": "heaviside", "power": "pow",
+    "fabs": "abs", "maximum": "max", "minimum": "min", "normal": "randn", "random": "rand", "uniform": "rand",
+}  # fmt: skip
+"""What other languages call these functions, in lower case."""
+
 RANDOM = ("rand", "randn")
 """Functions that give another number at every step."""
 
@@ -167,6 +174,29 @@ _TOKEN = re.compile(
     r"|(?P<op>\*\*|//|<=|>=|==|!=|[-+*/%^<>()\[\],]))"
 )
 
+_WRITTEN = {
+    "=": "a comparison is written ==",
+    "&": "write 'and'",
+    "|": "write 'or'",
+    "!": "write 'not', or != to compare",
+    "?": "a choice is written 'a if condition else b'",
+    ":": "a choice is written 'a if condition else b'",
+    ";": "write one equation a line",
+    ".": "a name stands alone: sin(x), not np.sin(x)",
+    "'": "write the derivative on the left, as in dx = …",
+    "{": "use round brackets",
+    "−": "write -",
+    "·": "write *",
+    "×": "write *",
+    "÷": "write /",
+    "²": "write **2",
+    "³": "write **3",
+    "≤": "write <=",
+    "≥": "write >=",
+    "≠": "write !=",
+}
+"""What is meant by signs that the grammar does not have."""
+
 _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 _BINDING = {"+": 50, "-": 50, "*": 60, "/": 60, "//": 60, "%": 60}
 
@@ -187,12 +217,14 @@ def _tokenize(text: str, where: Where) -> list[_Token]:
         if match is None or match.lastgroup is None:
             while text[pos].isspace():
                 pos += 1
-            raise ExpressionError(f"unexpected character {text[pos]!r}", text, pos, where)
+            meant = f"; {_WRITTEN[text[pos]]}" if text[pos] in _WRITTEN else ""
+            raise ExpressionError(f"unexpected character {text[pos]!r}{meant}", text, pos, where)
         start = match.start(match.lastgroup)
         token = match.group(match.lastgroup)
         end = match.end()
         if match.lastgroup == "num" and end < len(text) and (text[end].isalpha() or text[end] in "_."):
-            raise ExpressionError(f"malformed number {token + text[end]!r}", text, start, where)
+            meant = f"; a product is written {token}*{text[end]}" if text[end].isalpha() else ""
+            raise ExpressionError(f"malformed number {token + text[end]!r}{meant}", text, start, where)
         if match.lastgroup == "name" and len(token) > MAX_NAME + 20:  # a name with `lag_` or `before_`
             raise ExpressionError(
                 f"{token[:20]!r}… is too long; a name has at most {MAX_NAME} letters", text, start, where
@@ -236,7 +268,8 @@ class _Parser:
         token = self.peek
         if token.text != text or token.kind == "end":
             found = "the end of the expression" if token.kind == "end" else repr(token.text)
-            raise self.fail(f"expected {text!r}, found {found}", token.pos)
+            form = "; a choice is written 'a if condition else b'" if text == "else" else ""
+            raise self.fail(f"expected {text!r}, found {found}{form}", token.pos)
         return self.take()
 
     def expression(self) -> Node:
@@ -376,7 +409,9 @@ class _Parser:
 
     def finish(self) -> None:
         if self.peek.kind != "end":
-            raise self.fail(f"unexpected {self.peek.text!r} after the expression", self.peek.pos)
+            begins = self.peek.kind in ("num", "name") or self.is_op("(")
+            meant = "; is there an operator missing, such as *?" if begins else ""
+            raise self.fail(f"unexpected {self.peek.text!r} after the expression{meant}", self.peek.pos)
 
 
 def parse(text: str, where: Where | None = None) -> Node:

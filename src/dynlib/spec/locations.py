@@ -9,12 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dynlib.errors import ModelError, Where, suggest
+from dynlib.errors import ModelError, Where, printable, shortened, suggest
 from dynlib.spec.document import check_plain, model_from_document
 from dynlib.spec.model import Model
 from dynlib.spec.mods import apply_mods, available_mods
 
 MAX_FILE = 16 * 1024 * 1024
+_TOML_LINE = re.compile(r"\(at line (\d+), column (\d+)\)")
+_BARE = re.compile(r"""\s*[\w."'\[\]-]+\s*=\s*[^\s"'\[{]""")
 ModelLike = str | Path | Model
 _BUILTIN = "builtin://"
 _INLINE = "inline:"
@@ -57,6 +59,13 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
     >>> model.kind, [q.name for q in model.states]
     ('ode', ['x', 'y', 'z'])
     """
+    if not isinstance(location, str | Path | Model):
+        raise ModelError(
+            "a model is a path to a .toml file, 'builtin://…', 'inline:…' or a Model (from Python values: ode_model(), "
+            f"map_model(), sde_model()), not {'None' if location is None else f'a {type(location).__name__}'}"
+        )
+    if isinstance(mods, str) or not all(isinstance(mod, str) for mod in mods):
+        raise ModelError(f"mods must be a list of names, such as ['slow'], not {mods!r}")
     if isinstance(location, Model):
         if mods:
             raise ModelError("mods apply to model files; this is a finished Model", Where(location.source))
@@ -87,8 +96,10 @@ def read_document(location: str) -> tuple[dict[str, Any], str]:
             (resources.files("dynlib.models") / folder / f"{leaf}.toml").read_text("utf-8"), location
         ), location
     if "\n" in location or "://" in location:
+        lacks = "; this text lacks 'inline:' before it" if "\n" in location else ""
         raise ModelError(
-            "not a model location: expected a path to a .toml file, 'builtin://…' or 'inline:…'", Where(location[:60])
+            f"not a model location: expected a path to a .toml file, 'builtin://…' or 'inline:…'{lacks}",
+            Where(location.lstrip().partition("\n")[0][:60]),
         )
     try:
         return _parse(_read(Path(location).expanduser(), location), location), location
@@ -99,15 +110,30 @@ def read_document(location: str) -> tuple[dict[str, Any], str]:
 
 
 def _read(path: Path, location: str) -> str:
-    if path.is_dir() or not path.exists():
-        near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        raise ModelError(f"no such model file{suggest(location, near) if near else ''}", Where(location))
+    if path.is_dir():
+        raise ModelError("is a folder; a model is a .toml file", Where(location))
+    if not path.exists():
+        raise ModelError(f"no such model file{_meant(path, location)}", Where(location))
     if not path.is_file():
         raise ModelError("not a regular file", Where(location))
+    if path.suffix == ".npz":
+        raise ModelError("is a snapshot file; open_snapshot() makes a session from it", Where(location))
     if path.stat().st_size > MAX_FILE:
         raise ModelError(f"file larger than {MAX_FILE // 2**20} MiB", Where(location))
     with path.open(encoding="utf-8") as file:
         return file.read(MAX_FILE + 1)
+
+
+def _meant(path: Path, location: str) -> str:
+    """What else may be meant by the path of a file that is not there."""
+    leaf = path.name.removesuffix(".toml").rpartition(":")[2]
+    known = [builtin for builtin in builtin_models() if builtin.endswith(f"/{leaf}")]
+    if known:
+        return f"; did you mean {known[0]!r}?"
+    if "=" in location:
+        return "; the text of a model begins with 'inline:'"
+    near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    return suggest(location, near) if near else ""
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -117,11 +143,25 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except ValueError as problem:  # not TOML, or a number with thousands of digits
-        raise ModelError(f"not valid TOML: {problem}", Where(source)) from None
+        raise ModelError(f"not valid TOML: {problem}{_shown(text, str(problem))}", Where(source)) from None
     except RecursionError:
         raise ModelError("not valid TOML: nested too deeply", Where(source)) from None
     check_plain(document, Where(source))
     return document
+
+
+def _shown(text: str, problem: str) -> str:
+    """The line that a message of `tomllib` names, and what such a line often lacks."""
+    place = _TOML_LINE.search(problem)
+    if place is None:
+        return ""
+    line = text.split("\n")[int(place[1]) - 1]
+    hint = ""
+    if "overwrite" in problem:
+        hint = ". A name stands once in a table"
+    elif _BARE.match(line):
+        hint = '. Numbers have a decimal point; an expression stands in quotes, as in k = "1/3"'
+    return f"{hint}\n    {shortened(printable(line), 160)}"
 
 
 def _check_keys(text: str, where: Where) -> None:
@@ -236,7 +276,7 @@ def sde_model(
     >>> model.kind
     'sde'
     """
-    return _from_python("sde", name, states, equations, params, {"noise": dict(noise), **tables})
+    return _from_python("sde", name, states, equations, params, {"noise": noise, **tables})
 
 
 def _from_python(
@@ -247,6 +287,14 @@ def _from_python(
     params: Mapping[str, Any] | None,
     tables: dict[str, Any],
 ) -> Model:
+    if not isinstance(equations, Mapping | str):
+        raise ModelError(
+            f"must be a table such as {{'x': '-k*x'}}, or text such as 'dx = -k*x', not {equations!r}",
+            Where(f"model {name!r}", "equations"),
+        )
+    for table, values in {"states": states, "params": params or {}, "noise": tables.get("noise", {})}.items():
+        if not isinstance(values, Mapping):
+            raise ModelError(f"must be a table such as {{'x': 1.0}}, not {values!r}", Where(f"model {name!r}", table))
     head = {"type": kind, "name": name}
     if "dtype" in tables:
         head["dtype"] = tables.pop("dtype")

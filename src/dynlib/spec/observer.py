@@ -119,12 +119,13 @@ class BoundObserver:
 
 def bind(observers: Iterable[Observer], model: Model) -> tuple[BoundObserver, ...]:
     """Observers made ready for a model. Raises `ConfigError`, and `ModelError` for their expressions."""
-    if isinstance(observers, Observer):
-        raise ConfigError("observers must be a list of Observer values")
+    if isinstance(observers, Observer) or not isinstance(observers, Iterable):
+        said = f"{observers.name!r} alone" if isinstance(observers, Observer) else repr(observers)
+        raise ConfigError(f"observers must be a list, such as [running_mean('x')], not {said}")
     found: dict[str, BoundObserver] = {}
     for observer in observers:
         if not isinstance(observer, Observer):
-            raise ConfigError(f"observers must be Observer values, not {observer!r}")
+            raise ConfigError(f"observers must be Observer values, such as running_mean('x'), not {observer!r}")
         if observer.name in found:
             raise ConfigError(f"there are two observers named {observer.name!r}")
         found[observer.name] = _bind(observer, model)

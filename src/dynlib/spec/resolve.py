@@ -10,6 +10,7 @@ from itertools import islice
 from dynlib.errors import ExpressionError, Where, suggest
 from dynlib.spec.expressions import (
     C_FUNCTIONS,
+    ELSEWHERE,
     EVENT_MACROS,
     FUNCTIONS,
     MAX_DEPTH,
@@ -121,9 +122,7 @@ class Resolver:
         name, scope = node.id, self.scope
         if name in self.local or name in self.args:
             return node
-        if name == "t":
-            if not self.timed:
-                raise self.fail("'t' has no meaning here", node)
+        if name == "t" and self.timed:
             return node
         if name in scope.sizes:
             raise self.fail(f"{name!r} is an array of {scope.sizes[name]}; write one element, as in {name}[i]", node)
@@ -136,6 +135,11 @@ class Resolver:
             return Num(value, pos=node.pos)
         if name in scope.functions or name in FUNCTIONS:
             raise self.fail(f"{name!r} is a function; call it as {name}(…)", node)
+        if not self.timed:
+            known = [*scope.constants, "pi", *self.local]
+            raise self.fail(
+                f"unknown name {name!r}: only numbers and [constants] can stand here{suggest(name, known)}", node
+            )
         raise self.fail(f"unknown name {name!r}{suggest(name, [*scope.known(), *self.args, *self.local])}", node)
 
     def _item(self, node: Item) -> Node:
@@ -148,7 +152,10 @@ class Resolver:
         low, high = self.interval(index)
         if low < 0 or high >= size:
             span = str(low) if low == high else f"{low} to {high}"
-            raise self.fail(f"index of {node.id!r} runs over {span}, but {node.id}[{size}] has 0 to {size - 1}", node)
+            hint = "" if low == high else "; state the range, as in 'for i in range(1, 9)', or wrap it with %"
+            raise self.fail(
+                f"index of {node.id!r} runs over {span}, but {node.id}[{size}] has 0 to {size - 1}{hint}", node
+            )
         return Item(node.id, index, pos=node.pos)
 
     def _call(self, node: Call) -> Node:
@@ -160,12 +167,18 @@ class Resolver:
         if name in self.scope.functions:
             least = most = self.scope.functions[name]
         elif name in RANDOM and not self.random:
-            raise self.fail(f"{name}() may stand only in the equations of a map and in the actions of events", node)
+            raise self.fail(
+                f"{name}() may stand only in the equations of a map and in the actions of events; for noise in a "
+                'differential equation say type = "sde" and give [noise]',
+                node,
+            )
         elif name in FUNCTIONS:
             least, most = FUNCTIONS[name]
         else:
             known = [*FUNCTIONS, *self.scope.functions, *(EVENT_MACROS if self.events else ())]
-            raise self.fail(f"unknown function {name!r}{suggest(name, known)}", node)
+            if name in self.scope.known():
+                raise self.fail(f"{name!r} is a value, not a function; a product is written {name}*(…)", node)
+            raise self.fail(f"unknown function {name!r}{suggest(name, known, ELSEWHERE)}", node)
         if not least <= len(args) <= most:
             wanted = str(least) if least == most else f"{least} or more"
             raise self.fail(f"{name}() takes {wanted} argument{'s' * (least != 1)}, got {len(args)}", node)

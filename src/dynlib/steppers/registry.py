@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from dynlib.errors import ConfigError, UnknownNameError
+from dynlib.errors import ConfigError, UnknownNameError, shortened
 from dynlib.steppers.taylor import MAX_ORDER, MIN_ORDER
 
 _BELOW_ONE = ("safety", "min_factor")
 _MAY_BE_ZERO = ("min_step", "order")
 _EXPONENTS = ("beta1", "beta2", "beta3")
+_OF_ADAPTIVE = ("rtol", "atol", "max_step", "min_step")
+_ELSEWHERE = {
+    "lsoda": "auto", "odeint": "auto", "ode45": "rk45", "ode23": "bs32", "rk23": "bs32", "ode113": "taylor",
+    "ode15s": "bdf", "ode23s": "rodas4", "ode23t": "tr-bdf2a", "ode78": "verner7", "ode89": "verner9", "cvode": "bdf",
+    "vode": "bdf", "radau": "rodas5p", "tsit": "tsit5", "leapfrog": "verlet", "heun": "rk2", "forward_euler": "euler",
+    "backward_euler": "sdirk2", "euler-maruyama": "euler_maruyama", "em": "euler_maruyama",
+    "vern7": "verner7", "vern9": "verner9", "dp5": "rk45", "dp8": "dop853", "rk8": "dop853",
+}  # fmt: skip
+"""Methods of other programs, in lower case, and what is here for the same problems."""
+OPTIONS_ELSEWHERE = {
+    "tol": "rtol", "tolerance": "rtol", "reltol": "rtol", "rel_tol": "rtol", "abstol": "atol", "abs_tol": "atol",
+    "hmax": "max_step", "hmin": "min_step", "dtmax": "max_step", "dtmin": "min_step", "max_dt": "max_step",
+    "min_dt": "min_step", "h": "dt", "step_size": "dt", "timestep": "dt",
+}  # fmt: skip
+"""What options are called elsewhere, in lower case."""
 _OTHER_NAMES = {"dt_min": "min_step", "dt_max": "max_step"}
 
 
@@ -82,6 +97,10 @@ class StepperSpec:
         """Names of the options, in the order of their values."""
         return tuple(name for name, _ in self.options)
 
+    def takes(self, option: str) -> bool:
+        """Whether it has an option of this name."""
+        return _OTHER_NAMES.get(option, option) in self.option_names
+
     def configure(self, **values: float) -> tuple[float, ...]:
         """Option values in their order, defaults filled in. Raises `ConfigError` for unknown or impossible ones."""
         known = dict(self.options)
@@ -89,7 +108,10 @@ class StepperSpec:
         for said, value in values.items():
             name = said if said in known else _OTHER_NAMES.get(said, said)
             if name not in known:
-                raise UnknownNameError(f"option of stepper {self.name!r}:", said, known)
+                hint = "" if self.adaptive or name not in _OF_ADAPTIVE else (
+                    "its steps are fixed: give dt, or take one that adapts them, such as 'rk45' or 'rodas5p'"
+                )  # fmt: skip
+                raise UnknownNameError(f"option of stepper {self.name!r}:", said, known, OPTIONS_ELSEWHERE, hint)
             if name in given:
                 raise ConfigError(f"option {name!r} is given twice, also as {_twin(name)!r}")
             given[name] = _checked(name, value)
@@ -145,31 +167,36 @@ def get_stepper(name: str) -> StepperSpec:
     >>> dynlib.get_stepper("dopri5").name
     'rk45'
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a stepper is given by its name, such as 'rk4', not {shortened(repr(name), 60)}")
     for spec in _REGISTRY.values():
         if name == spec.name or name in spec.aliases:
             return spec
-    raise UnknownNameError("stepper", name, _REGISTRY)
+    raise UnknownNameError("stepper", name, _REGISTRY, _ELSEWHERE)
 
 
 def list_steppers(kind: str | None = None) -> list[str]:
-    """Names of all methods, or of those for one kind of model ("ode", "map" or "sde").
+    """Names of all methods, or of those for one kind of model ("ode", "map" or "sde"). Raises `UnknownNameError`.
 
     >>> import dynlib
     >>> dynlib.list_steppers("sde")
     ['euler_maruyama', 'milstein', 'sri']
     """
-    return [s.name for s in _REGISTRY.values() if kind is None or kind in s.kinds]
+    return [s.name for s in select_steppers(kind=kind)]
 
 
 def select_steppers(
     *, kind: str | None = None, adaptive: bool | None = None, family: str | None = None, min_order: int = 0
 ) -> list[StepperSpec]:
-    """The methods with the wanted capabilities, in order of registration.
+    """The methods with the wanted capabilities, in order of registration. Raises `UnknownNameError` for no kind.
 
     >>> import dynlib
     >>> [s.name for s in dynlib.select_steppers(kind="ode", family="explicit_rk", adaptive=False)]
     ['euler', 'rk2', 'rk4']
     """
+    kinds = dict.fromkeys(kind for s in _REGISTRY.values() for kind in s.kinds)
+    if kind is not None and kind not in kinds:
+        raise UnknownNameError("kind of model", kind, kinds)
     return [
         s
         for s in _REGISTRY.values()

@@ -113,7 +113,7 @@ def halves(model: Model, stepper: str) -> tuple[frozenset[str], frozenset[str]]:
                     what = f"{name!r} itself" if name == other else f"{other!r}, and both would be positions or momenta"
                     raise ConfigError(
                         f"stepper {stepper!r} is for separable systems, dq = f(p) and dp = g(q); "
-                        f"here the rate of {name!r} depends on {what}"
+                        f"here the rate of {name!r} depends on {what}. Take another one, such as 'rk4'"
                     )
         plain = [name for name in group if all(isinstance(e.expr, Name | Item) and reads[name] for e in rates[name])]
         if plain and side[plain[0]] == 1:
