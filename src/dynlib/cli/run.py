@@ -18,7 +18,7 @@ from dynlib.cli.model import MODEL
 from dynlib.cli.parser import Commands, Parser, command, number, numbers, whole
 from dynlib.cli.show import show
 from dynlib.cli.snap import snapshot_target
-from dynlib.errors import ConfigError, DynlibError
+from dynlib.errors import ConfigError, DynlibError, suggest
 
 if TYPE_CHECKING:
     from dynlib.session.sim import RunOutcome, Sim
@@ -134,12 +134,16 @@ def resume(arguments: argparse.Namespace) -> int:
 def _session(arguments: argparse.Namespace) -> Sim:
     """The session as it stands before the run."""
     from dynlib.session.sim import open_snapshot, setup
+    from dynlib.steppers import get_stepper, list_steppers
+    from dynlib.steppers.registry import OPTIONS_ELSEWHERE
 
     given: dict[str, Any] = numbers(arguments.option, "--option")
     values = numbers(arguments.set, "--set")
+    every = [get_stepper(name) for name in list_steppers()]
     for name in given:
-        if name in ("stepper", "dt", "jit", "math", "mods", "observers"):
-            raise ConfigError(f"--option {name}: not an option of a stepper (see: dynlib steppers show NAME)")
+        if not any(each.takes(name) for each in every):
+            known = dict.fromkeys(option for each in every for option in each.option_names)
+            raise ConfigError(f"--option {name}: not an option of a stepper{suggest(name, known, OPTIONS_ELSEWHERE)}")
     if Path(arguments.model).is_dir():
         raise ConfigError(f"{arguments.model} is a folder; to go on with a run in it: dynlib resume {arguments.model}")
     if arguments.model.endswith(".npz"):

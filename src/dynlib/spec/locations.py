@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dynlib.spec.model import Model
 from dynlib.spec.mods import apply_mods, available_mods
 
 MAX_FILE = 16 * 1024 * 1024
-_TOML_LINE = re.compile(r"\(at line (\d+), column (\d+)\)")
+_TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)\Z")
 _BARE = re.compile(r"""\s*[\w."'\[\]-]+\s*=\s*[^\s"'\[{]""")
 ModelLike = str | Path | Model
 _BUILTIN = "builtin://"
@@ -59,7 +60,7 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
     >>> model.kind, [q.name for q in model.states]
     ('ode', ['x', 'y', 'z'])
     """
-    if not isinstance(location, str | Path | Model):
+    if not isinstance(location, str | os.PathLike | Model):
         raise ModelError(
             "a model is a path to a .toml file, 'builtin://…', 'inline:…' or a Model (from Python values: ode_model(), "
             f"map_model(), sde_model()), not {'None' if location is None else f'a {type(location).__name__}'}"
@@ -155,13 +156,13 @@ def _shown(text: str, problem: str) -> str:
     place = _TOML_LINE.search(problem)
     if place is None:
         return ""
-    line = text.split("\n")[int(place[1]) - 1]
+    line = shortened(text.split("\n")[int(place[1]) - 1], 160)
     hint = ""
     if "overwrite" in problem:
         hint = ". A name stands once in a table"
     elif _BARE.match(line):
         hint = '. Numbers have a decimal point; an expression stands in quotes, as in k = "1/3"'
-    return f"{hint}\n    {shortened(printable(line), 160)}"
+    return f"{hint}\n    {printable(line)}"
 
 
 def _check_keys(text: str, where: Where) -> None:
