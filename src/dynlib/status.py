@@ -43,11 +43,15 @@ _MEANING = {
     Status.DONE: "the horizon was reached",
     Status.STOPPED: "the stop condition of the model became true, or a terminal event happened",
     Status.MAX_STEPS: "the limit on the number of steps was reached before the horizon; raise max_steps or resume",
-    Status.STEP_TOO_SMALL: "the step size fell below the resolution of time; the problem may be stiff or singular here",
-    Status.NOT_FINITE: "the state became infinite or NaN; the session stands at the last good step",
+    Status.STEP_TOO_SMALL: "the step size fell below the resolution of time; the problem may be stiff here (try "
+    "'rodas5p'), or its solution may end",
+    Status.NOT_FINITE: "the state became infinite or NaN; the session stands at the last good step (shorter steps "
+    "or a smaller rtol may help, unless the solution itself is unbounded)",
     Status.INTERRUPTED: "the run was interrupted; resume it to go on",
     Status.PAUSED: "the run paused between two chunks",
     Status.FULL: "a buffer is full",
-    Status.NEWTON_FAILED: "the equations of an implicit step had no solution, however small the step",
-    Status.CHATTERING: "an event happens again and again in no time; the session stands at the last good step",
+    Status.NEWTON_FAILED: "the equations of an implicit step had no solution, however small the step (try another "
+    "stepper, and look at the equations near this state)",
+    Status.CHATTERING: "an event happens again and again in no time; the session stands at the last good step (let its "
+    "action lead away from its condition, or make it terminal)",
 }

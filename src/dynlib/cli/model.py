@@ -77,7 +77,7 @@ def show_model(arguments: argparse.Namespace) -> int:
          "logs": [label for label, _ in e.log]}
         for e in model.events
     ]  # fmt: skip
-    presets = [p.name for p in model.presets]
+    presets = {p.name: {n: v if len(v) > 1 else v[0] for n, v in (*p.params, *p.states)} for p in model.presets}
     facts = {
         "model": arguments.model,
         **_summary(model),

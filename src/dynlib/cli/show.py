@@ -40,9 +40,8 @@ class Table:
     right: tuple[int, ...] = ()
 
     def texts(self) -> list[list[str]]:
-        """All cells as text; nothing is shown as a dash."""
-        return [["—" if cell is None else f"{cell:g}" if isinstance(cell, float) else f"{cell}" for cell in row]
-                for row in self.rows]  # fmt: skip
+        """All cells as text of one line; nothing is shown as a dash."""
+        return [[_cell(cell) for cell in row] for row in self.rows]
 
     def __str__(self) -> str:
         rows = [list(self.columns), *self.texts()] if self.columns else self.texts()
@@ -54,6 +53,11 @@ class Table:
             ).rstrip()
             for row in rows
         )
+
+
+def _cell(value: object) -> str:
+    text = "—" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"
+    return text.replace("\n", " ")
 
 
 def show(arguments: argparse.Namespace, facts: Mapping[str, Any], *views: str | Table) -> None:

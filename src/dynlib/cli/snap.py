@@ -88,14 +88,20 @@ def list_all(arguments: argparse.Namespace) -> int:
 
 
 def _candidates(paths: Sequence[str]) -> Iterator[Path]:
-    """Files as they are given, and what may be a snapshot or a run inside of folders, in alphabetical order."""
+    """Files as they are given, and what may be a snapshot or a run in folders, by name. Raises `ConfigError`."""
     from dynlib.session.run_directory import MANIFEST
 
     for path in map(Path, paths):
+        if not path.exists():
+            raise ConfigError(f"there is no file or folder {path}")
         if not path.is_dir() or (path / MANIFEST).is_file():
             yield path
             continue
-        for item in sorted(path.iterdir()):
+        try:
+            items = sorted(path.iterdir())
+        except OSError as problem:
+            raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+        for item in items:
             if item.suffix == ".npz" or (item / MANIFEST).is_file():
                 yield item
 
