@@ -252,9 +252,10 @@ def test_alone_it_says_what_to_try_first(capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.chdir(tmp_path)
     assert main([]) == 0
     text = capsys.readouterr().out
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    assert capsys.readouterr().out == text
+    for other in (["--help"], ["help"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(other)
+        assert capsys.readouterr().out == text
     first = re.findall(r"^  (dynlib [a-z][^\n]*?)(?:  |\n)", text, re.M)
     assert len(first) == 4
     for line in first:

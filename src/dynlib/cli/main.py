@@ -47,6 +47,8 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns one of the exit codes in `cli/exits.py`. A run that SIGTERM ends raises `SystemExit`."""
     given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
     root = parser()
     completion.answer(root)
     try:
