@@ -16,8 +16,8 @@ ACCEPTABLE = ("numerics_revision", "math")
 
 _REMEDY = {
     "structure": " (another model: adopt_snapshot() takes its values over by name)",
-    "stepper": " (set the session up with stepper={!r})",
-    "math": " (set the session up with math={!r})",
+    "stepper": " (set the session up with stepper={})",
+    "math": " (set the session up with math={})",
     "numerics_revision": " (computed by another version: accept=('numerics_revision',) takes it)",
 }
 """What to do about a pin that differs, given the state's value."""
@@ -56,7 +56,7 @@ class Compatibility:
             return None
         explained = self.differences.keys() & {"structure", "stepper"}
         parts = [
-            f"{name}: this session has {_show(a)}, the state has {_show(b)}{_REMEDY.get(name, '').format(b)}"
+            f"{name}: this session has {_show(a)}, the state has {_show(b)}{_REMEDY.get(name, '').format(_show(b))}"
             for name, (a, b) in self.differences.items()
             if not (name == "workspace" and explained)  # it follows from them
         ]

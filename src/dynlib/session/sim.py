@@ -26,6 +26,7 @@ from dynlib.errors import (
     SnapshotError,
     SnapshotFileError,
     UnknownNameError,
+    shortened,
 )
 from dynlib.results import Results, ResultsView
 from dynlib.runtime.driver import Buffers, Progress, Task, progress_line
@@ -1033,7 +1034,7 @@ class Sim:
         meta, arrays = read_snapshot(path)
         verdict = compare_pins(self._full.pins, meta.pins, accept)
         if not verdict.ok:
-            there, here = meta.model, self._full.model.name
+            there, here = shortened(meta.model, 100), self._full.model.name
             raise PinMismatchError(
                 f"{os.fspath(path)}, of model {there!r}, does not fit this session of {here!r}: {verdict.reason()}"
             )

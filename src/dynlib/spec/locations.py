@@ -61,9 +61,10 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
     ('ode', ['x', 'y', 'z'])
     """
     if not isinstance(location, str | os.PathLike | Model):
+        said = "None" if location is None else f"a value of type {type(location).__name__!r}"
         raise ModelError(
             "a model is a path to a .toml file, 'builtin://…', 'inline:…' or a Model (from Python values: ode_model(), "
-            f"map_model(), sde_model()), not {'None' if location is None else f'a {type(location).__name__}'}"
+            f"map_model(), sde_model()), not {said}"
         )
     if isinstance(mods, str) or not all(isinstance(mod, str) for mod in mods):
         raise ModelError(f"mods must be a list of names, such as ['slow'], not {mods!r}")
