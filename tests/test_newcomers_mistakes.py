@@ -25,7 +25,7 @@ from dynlib.cli.main import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 CASE = re.compile(
-    r"^### ([^\n]+)\n\n```(toml|python|sh) mistake\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^### ([^\n]+)\n\n```(toml|text|python|sh) mistake\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 CASES = CASE.findall(PAGE.read_text("utf-8"))
 
@@ -38,7 +38,7 @@ def said(language: str, code: str) -> str:
             assert main(shlex.split(code)[1:]) == 2
         assert out.getvalue() == ""
         return text.getvalue()
-    if language == "toml":
+    if language in ("toml", "text"):  # text: what is not TOML
         head = "" if "[model]" in code else '[model]\ntype = "ode"\n'
         Path("model.toml").write_text(head + code, "utf-8")
         code = 'dynlib.setup("model.toml", jit=False)'
