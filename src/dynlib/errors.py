@@ -103,7 +103,7 @@ class ConfigError(DynlibError, ValueError):
     >>> sim.run(T="soon")
     Traceback (most recent call last):
         ...
-    dynlib.errors.ConfigError: T must be a finite number, not 'soon'
+    dynlib.errors.ConfigError: T must be a finite number, the absolute end time, not 'soon'
     """
 
 
@@ -136,7 +136,7 @@ class ResumeError(DynlibError):
     >>> sim.run(T=1.0, resume=True)
     Traceback (most recent call last):
         ...
-    dynlib.errors.ResumeError: T = 1 is not ahead of the current time 2; T is an absolute time
+    dynlib.errors.ResumeError: T = 1 is not ahead of the current time 2; T is an absolute time ...
     """
 
 
@@ -149,7 +149,7 @@ class SnapshotError(DynlibError):
     >>> sim.create_snapshot("one")
     Traceback (most recent call last):
         ...
-    dynlib.errors.SnapshotError: a snapshot named 'one' exists already; snapshots are never overwritten
+    dynlib.errors.SnapshotError: a snapshot named 'one' exists already; snapshots ...
     """
 
 
@@ -163,7 +163,7 @@ class PinMismatchError(SnapshotError):
     >>> other.import_snapshot("rk4.npz")
     Traceback (most recent call last):
         ...
-    dynlib.errors.PinMismatchError: rk4.npz does not fit this session: stepper: ...
+    dynlib.errors.PinMismatchError: rk4.npz, of model ..., does not fit this session of ...: stepper: ...
     """
 
 
@@ -188,7 +188,7 @@ class StoreError(DynlibError):
     >>> dynlib.open_run("runs/nowhere")
     Traceback (most recent call last):
         ...
-    dynlib.errors.StoreError: runs/nowhere holds no run
+    dynlib.errors.StoreError: runs/nowhere holds no run; one is begun there with run(…, store='runs/nowhere')
     """
 
 

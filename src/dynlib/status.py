@@ -11,8 +11,8 @@ class Status(IntEnum):
     >>> import dynlib
     >>> dynlib.Status.DONE.ok, dynlib.Status.MAX_STEPS.ok
     (True, False)
-    >>> dynlib.Status.STEP_TOO_SMALL.meaning
-    'the step size fell below the resolution of time; the problem may be stiff or singular here'
+    >>> dynlib.Status.MAX_STEPS.meaning
+    'the limit on the number of steps was reached before the horizon; raise max_steps or resume'
     """
 
     RUNNING = 0
