@@ -19,7 +19,7 @@ from session.kit import neuron, ring, unchanged
 import dynlib
 from dynlib import Buffers, ConfigError, NumericsWarning, Sim, SnapshotError
 from dynlib.cli.main import main
-from dynlib.session import sim as sim_module
+from dynlib.session import snapshot_file
 from dynlib.session.proof import first_difference
 from dynlib.session.snapshot_file import state_from
 
@@ -53,7 +53,7 @@ def test_a_state_that_loses_one_bit_in_a_file_is_found(monkeypatch: pytest.Monke
         return state.edited({"h": float(np.nextafter(state["h"][0], 9.0))})
 
     sim = ring("rk45")
-    monkeypatch.setattr(sim_module, "state_from", careless)
+    monkeypatch.setattr(snapshot_file, "state_from", careless)
     proof = sim.verify_restart(5.0, 3, process=False)
     assert not proof.ok
     assert [c.name for c in proof.checks if not c.ok] == ["cut, continued from files"]
@@ -128,7 +128,7 @@ def test_a_model_that_records_nothing_is_compared_step_by_step(monkeypatch: pyte
 
     model = dynlib.ode_model("decay", states={"x": 1.0}, equations={"x": "-x"}, sim={"record": False})
     sim = dynlib.setup(model, stepper="rk4", dt=0.1, jit=False)
-    monkeypatch.setattr(sim_module, "state_from", careless)
+    monkeypatch.setattr(snapshot_file, "state_from", careless)
     proof = sim.verify_restart(1.0, [0.35], process=False)
     (found,) = [c.detail for c in proof.checks if not c.ok]
     assert found.startswith("first at step 4 (t = 0.4): x by ")

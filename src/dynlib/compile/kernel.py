@@ -26,7 +26,7 @@ from dynlib.steppers import StepperSpec, list_steppers
 
 MATH_MODES = ("strict", "contract")
 _MEANING = (
-    "elementary.py", "differences.py", "factorization.py", "roots.py",
+    "elementary.py", "vectorised.py", "differences.py", "factorization.py", "roots.py",
     "native/translate.py", "native/types.py", "native/entry.py", "native/machine.py",
 )  # fmt: skip
 """Beside the source, what the compiled code is made of."""

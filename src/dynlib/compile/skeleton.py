@@ -13,7 +13,7 @@ from dynlib.compile.elementary import NAMES
 from dynlib.compile.forms import Form, is_scalar
 from dynlib.compile.layout import TIME_TOLERANCE, Layout
 from dynlib.compile.located import due, located_of, walls_of
-from dynlib.compile.writer import code_names, lag_name
+from dynlib.compile.writer import Writer, code_names, lag_name
 from dynlib.spec.barriers import Barrier, barriers_of
 from dynlib.spec.expressions import Lag, Name, walk
 from dynlib.spec.model import Event, Model
@@ -331,6 +331,16 @@ def _store_lags(form: Form) -> list[str]:
     return [f"reals[{ring.start} + n % {ring.size}] = {writer.variable(state)}" for state, ring in rings.items()]
 
 
+def act(event: Event, writer: Writer) -> None:
+    """Write the assignments of an event."""
+    for action in event.actions:
+        writer.hoist([action.expr])
+        text = writer.stored(action.expr)
+        target = writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
+        writer.emit(f"{target} = {text}")
+        writer.local_aux = set()  # it may have changed them
+
+
 def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -> list[str]:
     lines: list[str] = []
     order = {e.name: k for k, e in enumerate(form.model.events)}
@@ -360,14 +370,7 @@ def _events(events: list[Event], form: Form, advance: Advance, used: set[str]) -
             writer.emit(f"log_id[logs] = {order[event.name]}")
             writer.emit("logs += 1")
             writer.indent, writer.local_aux = "    ", known
-        for action in event.actions:
-            writer.hoist([action.expr])
-            text = writer.stored(action.expr)
-            target = (
-                writer.variable(action.target) if action.index is None else writer.element(action.target, action.index)
-            )
-            writer.emit(f"{target} = {text}")
-            writer.local_aux = set()  # the assignment may have changed them
+        act(event, writer)
         if event.actions:
             for line in advance.forget:
                 writer.emit(line)

@@ -189,7 +189,7 @@ KERNEL_NAMES = frozenset(
 )
 _STAGED = re.compile(
     r"(?:[kf]\d+|observer|noise|[gz]\d*|dw|dz|iz|new|mid|end|out|lag|fn|q|delta|bend|[ar]tol_of|r\d+|trial|acc\d|lin|newton"
-    r"|past|far|weight)"
+    r"|past|far|weight|lane)"
     r"_?\d*(?:_|$)"
     r"|(?:[bcdesw]\d+|weight)_|h\d+$"
 )

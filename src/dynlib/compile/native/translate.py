@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dynlib.compile import elementary
+from dynlib.compile import elementary, vectorised
 from dynlib.compile.native.types import (
     BOOL,
     ELEMENT_OF,
@@ -59,8 +59,9 @@ _MALLOC = "declare noalias ptr @malloc(i64) nounwind"
 class Translation:
     """The IR of a function and of all that it calls, as text."""
 
-    def __init__(self, module: ModuleType, source: str, *, contract: bool = False, attributes: str = "") -> None:
-        self.module, self.attributes = module, attributes
+    def __init__(self, module: ModuleType, source: str, *, contract: bool = False) -> None:
+        self.module = module
+        self.lanes = "LANES" in vars(module)  # loops over lanes: all inline, in the widest vectors
         self.flags = " contract" if contract else ""
         self.declared: dict[str, str] = {}
         self.finished: dict[tuple[int, tuple[Type, ...]], _Function] = {}
@@ -161,10 +162,13 @@ class _Function:
         if not self.closed:
             self.give(Value(NOTHING))
         head = "define" if self.outer else "define internal"
+        attributes = ""
+        if self.home.lanes:
+            attributes = ' "prefer-vector-width"="512"' if self.outer else " alwaysinline"
         body = [line for each in self.lines for line in (self.heap if each.endswith(_LEAVE) else [each])]
         self.text = (
             f"{head} {llvm_of(self.returned or NOTHING)} @{self.name}({', '.join(parameters)}) nounwind"
-            f"{self.home.attributes} {{\nentry:\n" + "\n".join([*self.entry, *body]) + "\n}"
+            f"{attributes} {{\nentry:\n" + "\n".join([*self.entry, *body]) + "\n}"
         )
 
     # -- emission ----------------------------------------------------------------------------------------------
@@ -809,6 +813,10 @@ class _Function:
             return self.narrowed(self.fma(*(self.cast(x, F64) for x in given)), given[:1])
         if function is elementary.dot:
             return self.products(given)
+        if function is vectorised.bits_of:
+            return self.register(f"bitcast double {self.cast(given[0], F64).text} to i64", I64)
+        if function is vectorised.float_of:
+            return self.register(f"bitcast i64 {self.cast(given[0], I64).text} to double", F64)
         if isinstance(function, FunctionType):
             return self.inner(function, given)
         raise TranslationError(f"unknown function: {ast.unparse(node.func)} in {self.function.__name__}")
