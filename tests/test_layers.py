@@ -15,6 +15,7 @@ LAYERS = (
     ("runtime",),
     ("results",),
     ("session",),
+    ("ensemble",),
     ("analysis",),
     ("plot",),
     ("cli",),

@@ -33,6 +33,8 @@ from dynlib.status import Status
 KERNEL_NAMES = frozenset(
     [
         "t",
+        "steps",
+        "dt0",
         "n",
         "h",
         "dt",

@@ -1,0 +1,418 @@
+"""`ensemble`: many members of one model at once, and what came of each."""
+
+from __future__ import annotations
+
+import math as mathematics
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
+from dynlib.errors import ConfigError, UnknownNameError
+from dynlib.runtime.driver import Progress, Task
+from dynlib.runtime.state import Array
+from dynlib.session.full_model import FullModel, build
+from dynlib.session.run_plan import FAR, checked_seed
+from dynlib.session.values import is_number, whole
+from dynlib.spec.locations import ModelLike
+from dynlib.spec.model import Model
+from dynlib.status import Status
+
+Bins = tuple[float, float, int]
+"""Lower end, upper end and number of the bins of a histogram."""
+MAX_BYTES = 2**36
+_STATISTICS = 4
+_MADE: WeakKeyDictionary[FullModel, dict[bool, LaneKernel]] = WeakKeyDictionary()
+"""Kernels by model, with and without statistics."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Of each state over the completed steps, weighted by their lengths: arrays by name, of the ensemble's shape."""
+
+    mean: dict[str, Array]
+    variance: dict[str, Array]
+    least: dict[str, Array]
+    greatest: dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleResult:
+    """What came of the members of an ensemble; every array has the shape of the ensemble, `shape`.
+
+    `result["x"]` is the state x of each member where it ended, `t` when, `steps` after how many steps, and `status`
+    how (see `Status`; `ok` is True where the horizon or a stop condition was reached). A member that failed stands at
+    its last good step. `params` and `ic` are the values that were given, `counts` how often each event happened.
+    `samples` has what was recorded, with one more axis in front for `sample_t`. `lanes` says whether the members ran
+    side by side in vector instructions; if not, `reason` says why.
+    """
+
+    shape: tuple[int, ...]
+    final: dict[str, Array]
+    t: Array
+    steps: Array
+    status: Array
+    counts: dict[str, Array]
+    params: dict[str, Array]
+    ic: dict[str, Array]
+    statistics: Statistics | None
+    histograms: dict[str, Array]
+    edges: dict[str, Array]
+    samples: dict[str, Array]
+    sample_t: Array
+    lanes: bool
+    reason: str | None
+
+    @property
+    def ok(self) -> Array:
+        """Which members reached the horizon or their stop condition."""
+        return np.asarray((self.status == Status.DONE) | (self.status == Status.STOPPED))
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.final:
+            raise UnknownNameError("state", name, self.final)
+        return self.final[name]
+
+    def __repr__(self) -> str:
+        done = int(self.ok.sum())
+        how = "in lanes" if self.lanes else "one by one"
+        return f"<ensemble of {self.t.size} members {self.shape}, run {how}: {done} reached the end>"
+
+
+def ensemble(
+    model: ModelLike | FullModel,
+    *,
+    params: Mapping[str, Any] | None = None,
+    ic: Mapping[str, Any] | None = None,
+    T: float | None = None,
+    N: int | None = None,
+    t0: float | None = None,
+    dt: float | None = None,
+    stepper: str | None = None,
+    transient: float = 0.0,
+    statistics: bool = False,
+    histograms: Mapping[str, Bins] | None = None,
+    record_interval: int | None = None,
+    record_vars: Sequence[str] | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    jit: bool = True,
+    math: str = "strict",
+    progress: Progress | None = None,
+    **options: Any,
+) -> EnsembleResult:
+    """Run many members of a model to the absolute time `T`, or for `N` steps.
+
+    `params` and `ic` give parameters and initial states by name, as numbers or arrays; all are broadcast to the shape
+    of the ensemble, and what is not given is the model's own. Each member goes through the steps of a single run with
+    the same stepper and options. Only final states are kept, unless more is asked for: `statistics` (mean, variance,
+    extrema), `histograms` by state as (low, high, bins), both of what comes after the `transient`; or a sample of
+    `record_vars` at every `record_interval`-th step.
+
+    Explicit Runge–Kutta methods and maps run in lanes of vector instructions, others one by one (`result.lanes`), all
+    on `threads` cores (by default on every one). The result does not depend, in any bit, on the number of threads or on
+    the company a member is in. With `math="strict"` a fixed-step member has the bits of `Sim.run`, as long as the model
+    uses no functions such as `exp`, which lanes compute by themselves (`docs/ensembles.md` has their errors).
+
+    >>> import dynlib, numpy as np
+    >>> found = dynlib.ensemble("builtin://map/logistic", params={"r": [2.0, 3.2]}, ic={"x": 0.3}, N=1000, jit=False)
+    >>> found["x"].round(4).tolist()
+    [0.5, 0.7995]
+
+    Raises `ConfigError` and `UnknownNameError` as `build` and `Sim.run` do, and for what does not run in lanes.
+    """
+    full = model if isinstance(model, FullModel) else build(
+        model, stepper=stepper, dt=dt, jit=jit, math=math, **options
+    )  # fmt: skip
+    request = _Request(full, params, ic, T, N, t0, transient, max_steps, seed)
+    reason = why_not(full.model, full.stepper)
+    if record_interval is not None and full.stepper.adaptive:
+        raise ConfigError("record_interval samples steps, which are each member's own under step-size control; "
+                          "choose a stepper with a fixed step, such as rk4, or run the members with Sim")  # fmt: skip
+    if histograms and full.stepper.adaptive:
+        raise ConfigError("histograms count equal steps; choose a stepper with a fixed step, such as rk4")
+    if reason is not None and (statistics or histograms or record_interval is not None):
+        raise ConfigError(
+            f"statistics, histograms and recordings of an ensemble are made in lanes, but {reason}; "
+            "choose an explicit Runge–Kutta method, or run the members with Sim"
+        )
+    workers = (os.cpu_count() or 1) if threads is None else whole("threads", threads)
+    if reason is not None:
+        return _one_by_one(request, workers, progress, reason)
+    wanted = _Wanted.of(full.model, statistics, histograms, record_interval, record_vars)
+    return _in_lanes(request, wanted, workers, progress)
+
+
+class _Request:
+    """The members: their states and parameters as matrices, one column each, and how far they go."""
+
+    def __init__(
+        self,
+        full: FullModel,
+        params: Mapping[str, Any] | None,
+        ic: Mapping[str, Any] | None,
+        T: float | None,
+        N: int | None,
+        t0: float | None,
+        transient: float,
+        max_steps: int | None,
+        seed: int | None,
+    ) -> None:
+        self.full = full
+        mother = full.initial_state()
+        self.params = _arrays("parameter", params, full.model.params)
+        self.ic = _arrays("state", ic, full.model.states)
+        given = [*self.params.values(), *self.ic.values()]
+        try:
+            self.shape = np.broadcast_shapes(*(a.shape for a in given))
+        except ValueError:
+            shapes = {name: a.shape for name, a in {**self.params, **self.ic}.items()}
+            raise ConfigError(f"these shapes do not fit together: {shapes}; each must broadcast to all") from None
+        self.members = mathematics.prod(self.shape)
+        if self.members == 0:
+            raise ConfigError("an ensemble has at least one member; an array of values is empty")
+        self.y = self._matrix(mother["y"], self.ic, [e for q in full.model.states for e in q.element_names])
+        self.p = self._matrix(mother["params"], self.params, [e for q in full.model.params for e in q.element_names])
+        self.t0 = mother.t if t0 is None else t0
+        if not (is_number(self.t0) and mathematics.isfinite(self.t0)):
+            raise ConfigError(f"t0 must be finite, not {t0!r}")
+        if (T is None) == (N is None):
+            raise ConfigError("give T (absolute end time) or N (number of steps), one of them")
+        if T is not None and not (is_number(T) and self.t0 < T < mathematics.inf):
+            raise ConfigError(f"T must be a finite time after the start at t = {self.t0:g}, not {T!r}")
+        if not (is_number(transient) and 0.0 <= transient < mathematics.inf):
+            raise ConfigError(f"transient must be a time span, not {transient!r}")
+        self.horizon = mathematics.inf if T is None else float(T)
+        self.n_limit = whole("N", N) if N is not None else FAR
+        limit = full.model.sim.max_steps if max_steps is None else max_steps
+        if limit is not None and N is None:
+            self.n_limit = whole("max_steps", limit)
+        self.counted = self.t0 + float(transient)
+        self.seed = None if seed is None else checked_seed(full, seed)
+
+    def _matrix(self, own: Array, given: dict[str, Array], names: list[str]) -> Array:
+        """Rows are components; the last members are repeated up to a whole number of blocks."""
+        columns = -(-self.members // LANES) * LANES
+        found = np.repeat(own.astype(np.float64)[:, None], columns, axis=1)
+        for name, values in given.items():
+            row = found[names.index(name)]
+            row[: self.members] = np.broadcast_to(values, self.shape).ravel()
+            row[self.members :] = row[self.members - 1]
+        return found
+
+    def shaped(self, row: Array) -> Array:
+        """Values of the members, in the shape of the ensemble."""
+        return row[..., : self.members].reshape((*row.shape[:-1], *self.shape)).copy()
+
+
+def _arrays(kind: str, given: Mapping[str, Any] | None, quantities: Iterable[Any]) -> dict[str, Array]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"values of {kind}s are given by name, such as {{'x': [1, 2, 3]}}, not {given!r}")
+    known = [e for q in quantities for e in q.element_names]
+    found = {}
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ConfigError(f"{kind} {name!r} must be a number or an array of numbers, not {value!r}") from None
+        if not np.isfinite(array).all():
+            raise ConfigError(f"{kind} {name!r} must be finite; it holds {array[~np.isfinite(array)][0]!r}")
+        found[name] = array
+    return found
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is kept beside the final states."""
+
+    statistics: bool
+    bins: dict[str, Bins]
+    interval: int
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        statistics: bool,
+        histograms: Mapping[str, Bins] | None,
+        interval: int | None,
+        columns: Sequence[str] | None,
+    ) -> _Wanted:
+        names = [q.name for q in model.states]
+        for name, bins in (histograms or {}).items():
+            if name not in names:
+                raise UnknownNameError("state", name, names)
+            good = isinstance(bins, tuple) and len(bins) == 3 and is_number(bins[0]) and is_number(bins[1])
+            if not good or not bins[0] < bins[1] or isinstance(bins[2], bool) or not isinstance(bins[2], int):
+                raise ConfigError(f"the histogram of {name!r} is given as (low, high, bins), not {bins!r}")
+            if not 1 <= bins[2] <= 2**20:
+                raise ConfigError(f"a histogram has 1 to {2**20} bins, not {bins[2]}")
+        chosen = tuple(names if columns is None else columns)
+        for name in chosen:
+            if name not in names:
+                raise UnknownNameError("state to record", name, names)
+        return cls(bool(statistics), dict(histograms or {}),
+                   0 if interval is None else whole("record_interval", interval), chosen)  # fmt: skip
+
+
+def _room(what: str, *sizes: int) -> None:
+    if 8 * mathematics.prod(sizes) > MAX_BYTES:
+        raise ConfigError(f"{what} would take {8e-9 * mathematics.prod(sizes):.3g} GB; ask for less")
+
+
+def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progress | None) -> EnsembleResult:
+    full, model = request.full, request.full.model
+    made = _MADE.setdefault(full, {})
+    if wanted.statistics not in made:
+        made[wanted.statistics] = lane_kernel(
+            model, full.stepper, statistics=wanted.statistics, jit=full.kernel.jit, math=full.kernel.math
+        )
+    kernel = made[wanted.statistics]
+    n, width = request.y.shape
+    names = [q.name for q in model.states]
+    sums = np.zeros((_STATISTICS * n + 1, width))
+    sums[2:-1:4], sums[3:-1:4] = mathematics.inf, -mathematics.inf
+    hits = np.zeros((max(1, len(model.events)), width), np.int64)
+    status, steps, times = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width)
+    out = np.zeros((n, width))
+    rows = _rows(request, full, wanted)
+    _room("the recording", rows, len(wanted.columns), width)
+    recorded = np.full((rows, len(wanted.columns), width), np.nan)
+    chosen = np.array([names.index(name) for name in wanted.columns], np.int64)
+    most = max((bins for _, _, bins in wanted.bins.values()), default=0)
+    _room("the histograms", len(wanted.bins), width, most)
+    counted = np.zeros((len(wanted.bins), width, most), np.int64)
+    table = np.array(
+        [[names.index(k), low, bins / (high - low), bins] for k, (low, high, bins) in wanted.bins.items()]
+    ).reshape(-1, 4)  # fmt: skip
+    config = np.array(full.config, np.float64)
+    step = full.dt if model.kind != "map" else 1.0
+
+    def part(first: int, last: int) -> None:
+        kernel.module.kernel(
+            request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table, first, last,
+            float(request.t0), float(step), request.horizon, request.n_limit, request.counted, wanted.interval, config,
+        )  # fmt: skip
+
+    _share(part, _pieces(request, kernel, workers), workers, progress)
+    if request.n_limit < FAR and request.horizon == mathematics.inf:
+        status[status == Status.MAX_STEPS] = Status.DONE
+    shaped = request.shaped
+    found = None
+    if wanted.statistics:
+        weight = sums[-1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = {name: shaped(sums[4 * k + 1] / weight) for k, name in enumerate(names)}
+        found = Statistics(
+            *({name: shaped(sums[4 * k + j]) for k, name in enumerate(names)} if j != 1 else spread for j in range(4))
+        )
+    return EnsembleResult(
+        request.shape,
+        {name: shaped(out[k]) for k, name in enumerate(names)},
+        shaped(times),
+        shaped(steps),
+        shaped(status),
+        {e.name: shaped(hits[k]) for k, e in enumerate(model.events)},
+        request.params,
+        request.ic,
+        found,
+        {name: np.moveaxis(counted[k, : request.members, :bins], -1, 0).reshape((bins, *request.shape)).copy()
+         for k, (name, (_, _, bins)) in enumerate(wanted.bins.items())},
+        {name: np.linspace(low, high, bins + 1) for name, (low, high, bins) in wanted.bins.items()},
+        {name: shaped(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
+        request.t0 + step * wanted.interval * np.arange(rows),
+        True,
+        None,
+    )  # fmt: skip
+
+
+def _rows(request: _Request, full: FullModel, wanted: _Wanted) -> int:
+    """How many samples a run with a fixed step makes, the first one included."""
+    if wanted.interval == 0:
+        return 0
+    step = full.dt if full.model.kind != "map" else 1.0
+    ahead = request.n_limit
+    if request.horizon < mathematics.inf:
+        ahead = min(ahead, int((request.horizon - request.t0) / step * (1 + 1e-12) + 1e-9))
+    return ahead // wanted.interval + 1
+
+
+def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[int, int]]:
+    """Ranges of blocks (fixed step) or members: enough of them that every thread stays busy and Ctrl-C is heard."""
+    blocks = request.y.shape[1] // LANES
+    size = max(1, min(16, blocks // (4 * workers)))
+    if kernel.adaptive:
+        size = max(size, min(8, -(-blocks // workers)))
+    ranges = [(k, min(blocks, k + size)) for k in range(0, blocks, size)]
+    if not kernel.adaptive:
+        return ranges
+    return [(a * LANES, min(b * LANES, request.members)) for a, b in ranges]
+
+
+def _share(
+    act: Callable[[int, int], None], pieces: list[tuple[int, int]], workers: int, progress: Progress | None
+) -> None:
+    """Carry out all pieces on some threads; Ctrl-C ends it after the pieces that are under way."""
+    act(*pieces[0])  # it is compiled once, here
+    rest, done = pieces[1:], 1
+    if workers == 1 or not rest:
+        for piece in rest:
+            act(*piece)
+            done += 1
+            if progress is not None:
+                progress(done / len(pieces), mathematics.nan)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="dynlib-ensemble") as pool:
+        waiting: set[Future[None]] = {pool.submit(act, *piece) for piece in rest}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                done += len(finished)
+                if progress is not None:
+                    progress(done / len(pieces), mathematics.nan)
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+
+
+def _one_by_one(request: _Request, workers: int, progress: Progress | None, reason: str) -> EnsembleResult:
+    """Members under the kernel of single runs."""
+    full, model = request.full, request.full.model
+    mother = full.initial_state()
+    names = [e for q in model.states for e in q.element_names]
+    out = np.zeros((len(names), request.members))
+    times, steps = np.zeros(request.members), np.zeros(request.members, np.int64)
+    status = np.zeros(request.members, np.int64)
+    limit_status = Status.DONE if request.horizon == mathematics.inf else Status.MAX_STEPS
+    task = Task(request.horizon, request.n_limit, limit_status)
+
+    def part(first: int, last: int) -> None:
+        for k in range(first, last):
+            state = mother.restarted(y=request.y[:, k], params=request.p[:, k], t=request.t0, new_past=True)
+            if model.random:
+                state = state.edited({"seed": request.seed or 0, "stream": k})
+            after, _ = full.advance(state, task)
+            out[:, k], times[k], steps[k], status[k] = after["y"], after.t, after.step, after.status
+
+    size = max(1, request.members // (16 * workers))
+    pieces = [(0, 1), *((k, min(request.members, k + size)) for k in range(1, request.members, size))]
+    _share(part, pieces, workers, progress)
+    shaped = request.shaped
+    return EnsembleResult(
+        request.shape, {name: shaped(out[k]) for k, name in enumerate(names)}, shaped(times), shaped(steps),
+        shaped(status), {}, request.params, request.ic, None, {}, {}, {}, np.zeros(0), False, reason,
+    )  # fmt: skip

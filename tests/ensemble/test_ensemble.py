@@ -1,0 +1,270 @@
+"""Ensembles: every member is the run alone, whatever runs beside it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dynlib
+from dynlib import ConfigError, NumericsWarning, Sim, Status, UnknownNameError, ensemble
+from dynlib.compile import vectorised
+from dynlib.compile.kernel import generated_module
+from dynlib.compile.lanes import LANES, lane_kernel, why_not
+from dynlib.compile.native import machine
+from dynlib.compile.native.types import ELEMENTS, F64, I64, ArrayType
+from dynlib.steppers import get_stepper
+
+MEMBERS = LANES + 7
+SPIKES = dynlib.ode_model(
+    "spikes", states={"v": -65.0, "u": -13.0}, params={"I": 10.0, "fired": 0.0},
+    equations={"v": "0.04*v*v + 5*v + 140 - u + I", "u": "0.02*(0.2*v - u)"},
+    events={"spike": {"cond": "v >= 30", "action": "v = -65\nu = u + 8\nfired += 1"},
+            "push": {"phase": "pre", "cond": "u > 2", "action": "v = v - 0.5"}},
+    sim={"stop": "fired > 6", "dt": 0.25},
+)  # fmt: skip
+
+
+def alone(full: dynlib.FullModel, ic: dict[str, float], params: dict[str, float], **run: Any) -> Sim:
+    sim = Sim(full)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericsWarning)
+        sim.run(ic=ic or None, params=params or None, record=False, **run)
+    return sim
+
+
+@pytest.mark.parametrize(
+    ("model", "stepper", "run"),
+    [
+        ("builtin://ode/lorenz", "rk4", {"T": 3.0}),
+        ("builtin://ode/lorenz", "rk4", {"T": 2.9987}),  # inside a step
+        ("builtin://ode/lorenz", "euler", {"N": 150}),
+        ("builtin://ode/rossler", "rk2", {"T": 7.0, "t0": 1.5}),
+        ("builtin://map/henon", "map", {"N": 40}),
+        (SPIKES, "rk4", {"T": 133.33}),
+    ],
+)
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_member_with_a_fixed_step_has_the_bits_of_a_run(model: Any, stepper: str, run: Any, jit: bool) -> None:
+    full = dynlib.build(model, stepper=stepper, jit=jit, **({} if stepper == "map" else {"dt": 0.01}))
+    first = full.model.params[0] if model is SPIKES else full.model.states[0]
+    if not jit:
+        run = {**run, "T": 1.0 + run.get("t0", 0.0)} if "T" in run else {"N": 20}
+    values = first.values[0] + np.linspace(0.0, 10.0 if model is SPIKES else 0.5, MEMBERS)
+    kind = "params" if model is SPIKES else "ic"
+    found = ensemble(full, **{kind: {first.name: values}}, threads=2, **run)
+    assert found.lanes
+    for k in (0, 3, LANES - 1, LANES, MEMBERS - 1):
+        sim = alone(full, **{"ic": {}, "params": {}, kind: {first.name: values[k]}}, **run)
+        assert [found[q.name][k] for q in full.model.states] == sim.state_vector().tolist()
+        assert (found.t[k], found.steps[k], found.status[k]) == (sim.t, sim.step, sim.state.status)
+    if model is SPIKES and jit:
+        assert found.counts["spike"].min() > 0
+        assert found.counts["spike"].max() == 7
+        assert {Status.STOPPED, Status.DONE} == set(found.status.tolist())
+
+
+def test_a_member_under_step_size_control_is_as_good_as_a_run() -> None:
+    full = dynlib.build("builtin://ode/lorenz", stepper="dop853", rtol=1e-10, atol=1e-10)
+    rho = np.linspace(20.0, 30.0, MEMBERS)
+    found = ensemble(full, params={"rho": rho}, T=4.0)
+    for k in (0, 11, MEMBERS - 1):
+        sim = alone(full, {}, {"rho": rho[k]}, T=4.0)
+        assert [found[q.name][k] for q in full.model.states] == pytest.approx(sim.state_vector(), rel=1e-7)
+        assert abs(found.steps[k] - sim.step) <= 1
+        assert (found.t[k], found.status[k]) == (4.0, Status.DONE)
+
+
+def test_events_under_step_size_control() -> None:
+    full = dynlib.build(SPIKES, stepper="rk45", rtol=1e-8, atol=1e-8)
+    found = ensemble(full, params={"I": np.linspace(5.0, 15.0, 9)}, T=60.0)
+    for k in (0, 4, 8):
+        sim = alone(full, {}, {"I": 5.0 + 1.25 * k}, T=60.0)
+        assert found.counts["spike"][k] == sim.param_dict()["fired"]
+        assert found["u"][k] == pytest.approx(sim.state_dict()["u"], rel=1e-4)
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "tsit5"])
+def test_no_bit_depends_on_the_company(stepper: str) -> None:
+    full = dynlib.build("builtin://ode/hodgkin_huxley", stepper=stepper, **({"dt": 0.01} if stepper == "rk4" else {}))
+    current = np.linspace(0.0, 20.0, 3 * LANES + 5)
+    whole = ensemble(full, params={"I": current}, T=3.0, threads=1)
+    order = np.random.default_rng(1).permutation(len(current))
+    others = [
+        ensemble(full, params={"I": current}, T=3.0, threads=3),
+        ensemble(full, params={"I": current[order]}, T=3.0, threads=2),
+    ]
+    for name in ("V", "m", "h", "n"):
+        assert others[0][name].tobytes() == whole[name].tobytes()
+        assert others[1][name].tobytes() == whole[name][order].tobytes()
+        for k in (0, 40):
+            assert ensemble(full, params={"I": current[k]}, T=3.0)[name] == whole[name][k]
+    assert (whole.steps == others[0].steps).all()
+
+
+def test_statistics_histograms_and_samples_are_those_of_the_recorded_run() -> None:
+    full = dynlib.build("builtin://ode/lorenz", stepper="rk4", dt=0.01)
+    x = np.linspace(0.5, 1.5, 5)
+    found = ensemble(full, ic={"x": x}, T=12.0, transient=2.0, statistics=True, histograms={"z": (0.0, 50.0, 25)},
+                     record_interval=10, record_vars=["y"])  # fmt: skip
+    assert found.statistics is not None
+    for k in (0, 4):
+        sim = Sim(full)
+        sim.run(T=12.0, ic={"x": x[k]})
+        res = sim.results()
+        late = res.t > 2.0
+        assert found.statistics.mean["x"][k] == pytest.approx(res["x"][late].mean(), rel=1e-12)
+        assert found.statistics.variance["y"][k] == pytest.approx(res["y"][late].var(), rel=1e-12)
+        assert found.statistics.least["z"][k] == res["z"][late].min()
+        assert found.statistics.greatest["z"][k] == res["z"][late].max()
+        bins = np.histogram(res["z"][late], found.edges["z"])[0]
+        assert found.histograms["z"][:, k].tolist() == bins.tolist()
+        assert found.samples["y"][:, k].tolist() == res["y"][::10].tolist()
+        assert found.sample_t == pytest.approx(res.t[::10])
+
+
+def test_time_averages_under_step_size_control() -> None:
+    model = dynlib.ode_model("m", states={"x": 0.0}, equations={"x": "cos(t)"})
+    found = ensemble(model, T=20 * np.pi, statistics=True, stepper="rk45", max_step=0.02)
+    assert found.statistics is not None
+    assert float(found.statistics.variance["x"]) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_member_that_fails_stands_at_its_last_good_step() -> None:
+    model = dynlib.ode_model("m", states={"x": 1.0}, params={"k": 1.0}, equations={"x": "k*x*x"}, sim={"dt": 0.01})
+    for stepper in ("rk4", "rk45"):
+        found = ensemble(model, params={"k": [0.1, 1.0, -1.0]}, T=5.0, stepper=stepper)
+        assert found.ok.tolist() == [True, False, True]
+        assert found.status[1] in (Status.NOT_FINITE, Status.STEP_TOO_SMALL)
+        assert np.isfinite(found["x"]).all()
+        assert found.t[1] < 1.1
+        assert found["x"][0] == pytest.approx(2.0, abs=1e-4)
+    found = ensemble(model, params={"k": [-1.0, -2.0]}, T=5.0, stepper="rk45", max_steps=3)
+    assert (found.status == Status.MAX_STEPS).all()
+    assert (found.steps == 3).all()
+
+
+def test_shapes_are_broadcast() -> None:
+    found = ensemble("builtin://map/henon", params={"a": np.linspace(1.0, 1.4, 4)[:, None]}, ic={"x": [0.1, 0.2, 0.3]},
+                     N=10, jit=False)  # fmt: skip
+    assert found.shape == found["x"].shape == (4, 3)
+    assert ensemble("builtin://map/henon", N=10, jit=False)["x"].shape == ()
+    assert repr(found) == "<ensemble of 12 members (4, 3), run in lanes: 12 reached the end>"
+
+
+def test_what_does_not_run_in_lanes_runs_one_by_one() -> None:
+    found = ensemble("builtin://ode/robertson", params={"k1": [0.04, 0.05]}, T=40.0, stepper="rodas5p", rtol=1e-8,
+                     threads=2)  # fmt: skip
+    assert not found.lanes
+    assert "solves equations" in str(found.reason)
+    assert found["A" if "A" in found.final else next(iter(found.final))][0] == pytest.approx(0.7158271, abs=1e-6)
+    noisy = dynlib.sde_model("m", states={"x": 0.0}, equations={"x": "-x"}, noise={"x": "1"})
+    first, second = (ensemble(noisy, ic={"x": np.zeros(50)}, T=1.0, dt=0.01, seed=3, threads=k)["x"] for k in (1, 2))
+    assert (first == second).all()
+    assert len(set(first.tolist())) == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give T"),
+        ({"T": 1.0, "N": 3}, "give T"),
+        ({"T": -1.0}, "after the start"),
+        ({"T": 1.0, "params": {"rh": 3.0}}, "did you mean 'rho'"),
+        ({"T": 1.0, "ic": {"q": 3.0}}, "known: 'x'"),
+        ({"T": 1.0, "ic": {"x": [1, 2]}, "params": {"rho": [1, 2, 3]}}, "do not fit together"),
+        ({"T": 1.0, "ic": {"x": [1.0, np.nan]}}, "must be finite; it holds"),
+        ({"T": 1.0, "ic": {"x": []}}, "at least one member"),
+        ({"T": 1.0, "ic": [1.0]}, "by name"),
+        ({"T": 1.0, "histograms": {"x": (1.0, 0.0, 3)}}, "\\(low, high, bins\\)"),
+        ({"T": 1.0, "record_interval": 1, "record_vars": ["w"]}, "known: 'x'"),
+        ({"T": 1.0, "threads": 0}, "threads"),
+        ({"T": 1.0, "stepper": "rk45", "record_interval": 3}, "under step-size control"),
+        ({"T": 1.0, "stepper": "bdf", "statistics": True}, "made in lanes, but the stepper 'bdf'"),
+        ({"N": 10**15, "record_interval": 1}, "would take"),
+    ],
+)
+def test_what_cannot_be_asked_for(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        ensemble("builtin://ode/lorenz", **{"jit": False, **arguments})
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "rk45"])
+def test_the_code_is_made_of_vector_instructions(stepper: str) -> None:
+    """Hodgkin–Huxley, with exponentials and branches: the great mass of arithmetic is on whole vectors."""
+    model = dynlib.load_model("builtin://ode/hodgkin_huxley")
+    assert why_not(model, get_stepper(stepper)) is None
+    kernel = lane_kernel(model, get_stepper(stepper), statistics=False, jit=True, math="strict")
+
+    def matrix(dtype: str, ndim: int) -> ArrayType:
+        return ArrayType(ELEMENTS[dtype], ndim)
+
+    f, i = "float64", "int64"
+    kinds = (
+        *[matrix(f, 2)] * 3, matrix(i, 1), matrix(i, 1), matrix(f, 1), matrix(i, 2), matrix(f, 2), matrix(f, 3),
+        matrix(i, 1), matrix(i, 3), matrix(f, 2), I64, I64, F64, F64, F64, I64, F64, I64, matrix(f, 1),
+    )  # fmt: skip
+    text = machine.assembly(kernel.module.kernel.ir(kinds))
+    whole, single = r"v(?:mul|add|sub|div|fn?m(?:add|sub)\d+)pd", r"v(?:mul|add|sub|div|fn?m(?:add|sub)\d+)sd"
+    if platform.machine() in ("aarch64", "arm64"):
+        whole, single = r"f(?:mul|add|sub|div|ml[as])\s+v", r"f(?:mul|add|sub|div|madd|msub)\s+d"
+    assert len(re.findall(whole, text)) > 500
+    assert len(re.findall(whole, text)) > len(re.findall(single, text)) * 0.5
+
+
+# -- elementary functions ---------------------------------------------------------------------------------------------
+
+RANGES = {
+    "exp": [(-707.0, 709.7), (-1.0, 1.0), (-1e-4, 1e-4)], "expm1": [(-40.0, 709.0), (-1.0, 1.0), (-1e-6, 1e-6)],
+    "log": [(1e-300, 1e-290), (0.5, 2.0), (0.0, 1e10)], "log1p": [(-0.99, 10.0), (-1e-3, 1e-3)],
+    "sin": [(-10.0, 10.0), (-1e6, 1e6)], "cos": [(-10.0, 10.0), (-1e6, 1e6)], "tan": [(-10.0, 10.0), (-1e6, 1e6)],
+    "tanh": [(-30.0, 30.0), (-1e-2, 1e-2)], "sinh": [(-709.0, 709.0), (-1.0, 1.0)], "cosh": [(-709.0, 709.0)],
+}  # fmt: skip
+
+
+def compiled(name: str) -> Any:
+    source = (
+        f"from dynlib.compile.vectorised import {name}\n\nLANES = 16\n\n\n"
+        f"def kernel(x, y):\n    for i in range(len(x)):\n        y[i] = {name}(x[i])\n    return 0\n"
+    )
+    return generated_module(source, True).kernel
+
+
+@pytest.mark.parametrize("name", sorted(vectorised.NAMES))
+def test_elementary_functions_keep_their_bounds(name: str) -> None:
+    """Against the C library in extended precision; and interpreted they are the same."""
+    function, rng = compiled(name), np.random.default_rng(5)
+    for low, high in RANGES[name]:
+        x = rng.uniform(low, high, 100_000)
+        if name in ("sin", "cos", "tan") and high > 100:
+            x = np.concatenate([x, np.rint(x) * (np.pi / 2)])
+            x = x[abs(x) <= 1e6]
+        y = np.empty_like(x)
+        function(x, y)
+        exact = getattr(np, name)(x.astype(np.longdouble))
+        error = abs((y - exact) / np.spacing(abs(exact.astype(np.float64)))).max()
+        assert error < vectorised.BOUNDS[name], (name, low, high, error)
+        assert [getattr(vectorised, name)(v) for v in x[:60]] == y[:60].tolist()
+
+
+@pytest.mark.parametrize("name", sorted(vectorised.NAMES))
+def test_elementary_functions_at_the_edges(name: str) -> None:
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e308, -1e308, 5e-324, -1.0, 1.0, 710.5, -746.0, -800.0])
+    x = x if name not in ("sin", "cos", "tan") else x[abs(np.nan_to_num(x, posinf=0.0, neginf=0.0)) < 1e300]
+    y = np.empty_like(x)
+    compiled(name)(x, y)
+    with np.errstate(all="ignore"):
+        wanted = getattr(np, name)(x)
+    np.testing.assert_allclose(y, wanted, rtol=1e-15, atol=0.0)
+    assert (np.signbit(y) == np.signbit(wanted))[~np.isnan(wanted)].all()
+
+
+def test_angles_that_mean_nothing_stay_within_one() -> None:
+    x, y = np.array([1e200, -1e17, 1e16]), np.empty(3)
+    for name in ("sin", "cos"):
+        compiled(name)(x, y)
+        assert (abs(y) <= 1.0).all()
