@@ -33,7 +33,13 @@ _MADE: WeakKeyDictionary[FullModel, dict[bool, LaneKernel]] = WeakKeyDictionary(
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Of each state over the completed steps, weighted by their lengths: arrays by name, of the ensemble's shape."""
+    """Of each state over the completed steps, weighted by their lengths: arrays by name, of the ensemble's shape.
+
+    >>> import dynlib
+    >>> found = dynlib.ensemble("builtin://map/logistic", params={"r": [2.0, 4.0]}, N=500, statistics=True, jit=False)
+    >>> found.statistics.greatest["x"].shape
+    (2,)
+    """
 
     mean: dict[str, Array]
     variance: dict[str, Array]
@@ -50,6 +56,11 @@ class EnsembleResult:
     its last good step. `params` and `ic` are the values that were given, `counts` how often each event happened.
     `samples` has what was recorded, with one more axis in front for `sample_t`. `lanes` says whether the members ran
     side by side in vector instructions; if not, `reason` says why.
+
+    >>> import dynlib
+    >>> found = dynlib.ensemble("builtin://map/henon", ic={"x": [0.1, 0.2]}, N=10, jit=False)
+    >>> found, found["y"].shape, found.ok.tolist()
+    (<ensemble of 2 members (2,), run in lanes: 2 reached the end>, (2,), [True, True])
     """
 
     shape: tuple[int, ...]
