@@ -35,6 +35,7 @@ KERNEL_NAMES = frozenset(
         "t",
         "steps",
         "dt0",
+        "bad",
         "n",
         "h",
         "dt",

@@ -162,9 +162,9 @@ class _Function:
         if not self.closed:
             self.give(Value(NOTHING))
         head = "define" if self.outer else "define internal"
-        attributes = ""
-        if self.home.lanes:
-            attributes = ' "prefer-vector-width"="512"' if self.outer else " alwaysinline"
+        attributes = ' "prefer-vector-width"="512"'  # where the processor has such vectors
+        if self.home.lanes and not self.outer:
+            attributes += " alwaysinline"
         body = [line for each in self.lines for line in (self.heap if each.endswith(_LEAVE) else [each])]
         self.text = (
             f"{head} {llvm_of(self.returned or NOTHING)} @{self.name}({', '.join(parameters)}) nounwind"
