@@ -246,7 +246,7 @@ def _key(folder: Path) -> str:
 # -- folders that cannot be written -----------------------------------------------------------------------------------
 
 RUN = """
-import os, resource, sys, tempfile, warnings
+import multiprocessing.util, os, resource, shutil, sys, tempfile, warnings
 from pathlib import Path
 from dynlib.compile.cache import Store, cache_folder, load_module
 from dynlib.compile.native.function import compile_module

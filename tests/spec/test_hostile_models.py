@@ -562,3 +562,12 @@ def test_a_file_without_an_end_is_read_to_the_limit_only(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "stat", lambda self, **k: type("S", (), {"st_size": 0, "st_mode": 0o100644})())
     with pytest.raises(ModelError, match="larger than"):
         load_model(str(path))
+
+
+@pytest.mark.parametrize("stepper", [name for name in list_steppers() if "ode" in get_stepper(name).kinds])
+def test_a_model_in_which_nothing_happens_runs_with_every_stepper(stepper: str) -> None:
+    """Its Jacobian and its slopes are 0, and code for them is empty."""
+    model = ode_model("m", states={"x": 1.0, "p": 2.0}, equations={"x": "0", "p": "0"})
+    sim = Sim(build(model, stepper=stepper, dt=0.25, jit=False))
+    sim.run(T=1.0)
+    assert sim.state_vector().tolist() == [1.0, 2.0]

@@ -21,7 +21,7 @@ def switching(model: Model, stepper: StepperSpec, method: Switching, form: Form,
     attempt = Attempt(
         _either(explicit.lines, implicit.lines),
         min(explicit.order, implicit.order),
-        begin=["if stiff != 0:", *indented(implicit.begin)],
+        begin=["if stiff != 0:", *indented(implicit.begin)] if implicit.begin else [],
         accepted=[
             "if stiff == 0:",
             *indented(norm(form, "d0", f"part = {{k{last}}} - {{k{before}}}")),
