@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs benchmark clean
+.PHONY: help demo test docs benchmark benchmarks benchmark-peers clean
 
 help:
 	@echo "make demo   run the main job: run, snapshot, branch, save, resume; writes a picture to out/"
 	@echo "make test   run all tests, style and type checks"
 	@echo "make docs   build the documentation site; the first page is out/site/index.html"
-	@echo "make clean  remove the virtual environment and caches"
+	@echo "make clean  remove the virtual environments and caches"
+	@echo "make benchmark        Lorenz RK4 against C, a few seconds; needs gcc"
+	@echo "make benchmark-peers  install the packages that are compared (a minute or two, 2 GB)"
+	@echo "make benchmarks       everything against everybody; writes docs/benchmarks.md"
 
 $(VENV)/ready-demo: requirements/demo.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit('dynlib needs Python 3.11 or newer, this is ' + sys.version.split()[0] if sys.version_info < (3, 11) else 0)"
@@ -43,7 +46,13 @@ docs: $(VENV)/ready-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
 
 benchmark: $(VENV)/ready-test
-	$(BIN)/python benchmarks/lorenz_rk4.py
+	$(BIN)/python -m benchmarks.suite --only lorenz-rk4 --peers c,dynlib --json out/benchmark.json
+
+benchmark-peers: $(VENV)/ready-test
+	$(BIN)/python -m benchmarks.suite.environments
+
+benchmarks: $(VENV)/ready-test
+	$(BIN)/python -m benchmarks.suite --keep --docs docs --pictures
 
 clean:
-	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers out build .pytest_cache .mypy_cache .ruff_cache .hypothesis
