@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="measure only what the JSON file lacks")
     parser.add_argument("--docs", type=Path, help="folder for benchmarks.md and its pictures")
     parser.add_argument("--pictures", action="store_true", help="draw the pictures into that folder; needs matplotlib")
-    parser.add_argument("--quick", action="store_true", help="tiny work in one round: does everything run?")
+    parser.add_argument("--quick", action="store_true", help="tiny work in one round, only to see that it runs")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     return parser.parse_args()
 

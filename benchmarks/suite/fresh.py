@@ -135,14 +135,14 @@ _UNRECORDED = """\
 sim.run({extent}, record=False)
 sim.run({extent}, record=False)
 before = begin()
-sim.run({long}, record=False, max_steps=2**60)
+sim.run({long}, record=False, max_steps=10**15)
 print(json.dumps({{"value": None, "amount": growth(before) / 1e6}}))
 """
 _RECORDED = """\
 sim.run({extent})
 sim.results().t
 before = begin()
-sim.run({long}, max_steps=2**60)
+sim.run({long}, max_steps=10**15)
 {then}
 peak = growth(before)
 print(json.dumps({{"value": None, "amount": peak / ({bytes} * len(sim.results().t))}}))

@@ -122,24 +122,34 @@ def reference_of(row: Row, results: list[Result]) -> list[float] | None:
 
 
 def by_workers(row: Row, who: Crew, rounds: int, parameters: dict[str, Any]) -> Iterator[Result]:
+    """Where a worker ends, everything that was prepared in it is lost: it keeps the times that it has."""
     ready: list[tuple[Result, int]] = []
     for peer in who.there:
         worker = who.workers[peer]
-        for variant in worker.ask(do="variants", row=row.name, parameters=parameters)["variants"]:
+        try:
+            variants = worker.ask(do="variants", row=row.name, parameters=parameters)["variants"]
+        except PeerFailure as failure:
+            yield Result(row.name, peer, "", note=str(failure))
+            continue
+        for variant in variants:
             result = Result(row.name, peer, variant)
             try:
-                turns = prepared(row, worker, result, rounds, parameters)
-                if turns:
-                    ready.append((result, turns))
+                ready.append((result, prepared(row, worker, result, rounds, parameters)))
             except PeerFailure as failure:
                 result.note = str(failure)
-                ready = [(r, n) for r, n in ready if r.peer != peer]  # its worker has ended with all it had prepared
+                ready = [(r, turns) for r, turns in ready if r.peer != peer]
             yield result
+    ended: set[str] = set()
     for turn in range(rounds):
         for result, turns in ready:
-            if turn < turns:
+            if turn >= turns or result.peer in ended:
+                continue
+            try:
                 found = who.workers[result.peer].ask(do="time", row=row.name, variant=result.variant, spend=SPEND)
                 result.amount = min(result.amount, found["seconds"])
+            except PeerFailure as failure:
+                ended.add(result.peer)
+                result.note = str(failure)
 
 
 def prepared(row: Row, worker: Process, result: Result, rounds: int, parameters: dict[str, Any]) -> int:
