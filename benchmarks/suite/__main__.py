@@ -77,7 +77,8 @@ def main() -> int:
     if given.json.exists() and (given.keep or given.only):
         saved = json.loads(given.json.read_text("utf-8"))
     with crew(peers, given.environments.resolve()) as who:
-        saved |= {"machine": machine(), "peers": {**saved.get("peers", {}), **who.about}, "missing": who.missing}
+        saved |= {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "missing": who.missing}
+        saved["peers"] = {**saved.get("peers", {}), **who.about}
         for row in rows:
             kept = saved["rows"].get(row.name)
             if given.keep and kept and kept["peers"] == who.there and kept["rounds"] == rounds:

@@ -21,7 +21,7 @@ PEERS = (
 SPEND = 0.02
 """Seconds that one turn of timing lasts, one run at least."""
 SLOW = 1.0
-"""Runs longer than that take two turns only, and runs of ten times that none but the first."""
+"""Runs longer than that take one turn only, and runs of three times that none after the one that prepared them."""
 
 
 @dataclass
@@ -169,7 +169,7 @@ def prepared(row: Row, worker: Process, result: Result, rounds: int, parameters:
     if result.value is None:
         result.amount, result.note = math.inf, "reports a failure"
         return 0
-    return rounds if result.amount < SLOW else 2 if result.amount < 10 * SLOW else 0
+    return rounds if result.amount < SLOW else 1 if result.amount < 3 * SLOW else 0
 
 
 def in_fresh_processes(row: Row, who: Crew, rounds: int, parameters: dict[str, Any]) -> Iterator[Result]:

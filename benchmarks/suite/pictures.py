@@ -30,23 +30,27 @@ def draw(results: Results, folder: Path) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
     plt.close(figure)
 
 
 def ratios(results: Results) -> Any:
     rows = [r for r in ROWS if r.base[0] == "c" and math.isfinite(base_of(r, results.get(r.name, [])))]
     figure, axis = plt.subplots(figsize=(9.0, 1.6 + 0.34 * len(rows)), layout="constrained")
-    for height, row in enumerate(reversed(rows)):
-        base = base_of(row, results[row.name])
-        for peer in reversed(PEERS[1:]):
-            found = best(results[row.name], row, peer)
-            if found is not None:
-                ours = peer == "dynlib"
-                axis.plot(
-                    found.amount / base, height, MARKERS[peer], color=COLOURS[peer], markersize=9 if ours else 6.5,
-                    markeredgecolor="white", markeredgewidth=0.6, zorder=4 if ours else 3,
-                )  # fmt: skip
+    ours = {"markersize": 9, "markeredgecolor": COLOURS["dynlib"], "markeredgewidth": 1.3, "zorder": 4}
+    theirs = {"markersize": 6.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "zorder": 3}
+    looks: list[tuple[str, bool | None, str, dict[str, Any]]] = [
+        ("dynlib", False, "dynlib", {**ours, "color": COLOURS["dynlib"]}),
+        ("dynlib", True, "its kernel alone", {**ours, "color": "white", "zorder": 3.5}),
+        *((peer, None, NAMES[peer], {**theirs, "color": COLOURS[peer]}) for peer in PEERS[2:]),
+    ]
+    for peer, alone, label, look in looks:
+        marks = [
+            (found.amount / base_of(row, results[row.name]), height)
+            for height, row in enumerate(reversed(rows))
+            if (found := best(results[row.name], row, peer, alone)) is not None
+        ]
+        axis.plot(*zip(*marks or [(math.nan, math.nan)]), MARKERS[peer], linestyle="", label=label, **look)
     axis.axvline(1.0, color="0.3", linewidth=1.0)
     axis.set_xscale("log")
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -59,10 +63,6 @@ def ratios(results: Results) -> Any:
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    for peer in PEERS[1:]:
-        axis.plot(
-            [], [], MARKERS[peer], color=COLOURS[peer], label=NAMES[peer], markersize=9 if peer == "dynlib" else 6.5
-        )
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return figure
 

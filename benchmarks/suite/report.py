@@ -85,7 +85,11 @@ def summary(results: Results) -> list[str]:
         base = base_of(row, found)
 
         def cell(r: Result | None, row: Row = row, base: float = base) -> str:
-            return "–" if r is None else f"{ratio(r.amount, base)} ({amount(row, r.amount)})"
+            if r is None:
+                return "–"
+            variant = r.variant.removesuffix(", kernel alone")
+            named = "" if variant in ("Sim", "kernel alone") else f"{variant}, "
+            return f"**{ratio(r.amount, base)}** ({named}{amount(row, r.amount)})"
 
         others = [(r, p) for p in PEERS[2:] if (r := best(found, row, p)) is not None]
         others.sort(key=lambda pair: pair[0].amount)
@@ -102,7 +106,7 @@ def page(saved: dict[str, Any], results: Results) -> str:
     rounds = sorted({found["rounds"] for found in saved["rows"].values()})
     about = (
         f"{at['processor']}, {at['cores']} cores, {at['system']} {at['machine']}, Python {at['python']}; the best of "
-        f"{' or '.join(map(str, rounds))} rounds"
+        f"{' or '.join(map(str, rounds))} rounds, {saved['date']}"
     )
     peers = [
         [NAMES[p], str(saved["peers"][p]["version"]), saved["peers"][p]["python"], saved["peers"][p]["settings"]]
@@ -127,8 +131,8 @@ def page(saved: dict[str, Any], results: Results) -> str:
 INTRODUCTION = """\
 # Benchmarks: dynlib, hand-written C and other packages at the same work
 
-Written by `python -m benchmarks.suite --docs docs --pictures`, which measures everything anew ({about}).
-Read the ratios of one row: all of them were timed in turns in one run.
+Written by `python -m benchmarks.suite --docs docs --pictures`, which measures everything anew.
+{about}. Read the ratios of one row: all of them were timed in turns in one run.
 
 - Everybody does the same work, and its value is compared: with a published value, or with C. A value that differs by
   more than the row allows is marked, and does not count as the best of anybody. Where rounding errors grow without

@@ -60,9 +60,8 @@ class Worker:
         value = run()
         cold = time.perf_counter() - began
         began = time.perf_counter()
-        if cold < 4 * SLOWEST:
-            run()
-        once = min(cold, time.perf_counter() - began) if cold < 4 * SLOWEST else cold
+        run()
+        once = time.perf_counter() - began
         if checked:
             value = self.works[row]({**parameters, **checked})[variant]()()
         self.prepared[f"{row}/{variant}"] = run
