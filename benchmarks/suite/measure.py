@@ -102,7 +102,8 @@ def measure(row: Row, who: Crew, rounds: int, quick: bool) -> list[Result]:
     """The results of all peers that can do the work of a row."""
     parameters = {**row.parameters, **(row.quick if quick else {})}
     if row.kind == "fresh":
-        results = list(in_fresh_processes(row, who, min(rounds, 3), parameters))
+        turns = min(rounds, 3) if row.amount == "seconds" else 1
+        results = list(in_fresh_processes(row, who, turns, parameters))
     else:
         results = list(by_workers(row, who, rounds, parameters))
     reference = reference_of(row, results)

@@ -52,7 +52,7 @@ def row_lines(row: Row, results: list[Result]) -> list[str]:
     peer, variant = row.base
     cells = []
     for r in sorted(results, key=lambda r: r.amount):
-        remarks = [r.note] if r.note else []
+        remarks = [r.note.replace("|", "/")] if r.note else []
         if r.rtol is not None:
             remarks.append(f"rtol {r.rtol:.1e}")
         if not r.agrees(row):

@@ -154,12 +154,12 @@ ROWS = (
     Row(
         "memory-unrecorded", "growth of the peak memory over 10⁸ steps of Lorenz RK4 without recording", "run",
         kind="fresh", amount="megabytes", base=("dynlib", "RK4"), quick={"steps": 100_000},
-        parameters={"cache": "warm", "steps": 100_000_000},
+        parameters={"cache": "empty", "steps": 100_000_000},
     ),
     Row(
         "memory-recorded", "peak memory while recording 4·10⁶ samples, over the size of the samples", "run",
         kind="fresh", amount="times", base=("dynlib", "samples foreseen"), quick={"samples": 100_000},
-        parameters={"cache": "warm", "samples": 4_000_000},
+        parameters={"cache": "empty", "samples": 4_000_000},
     ),
 )  # fmt: skip
 
