@@ -28,7 +28,8 @@ class Row:
 
     `kind`: "work" is done by a worker again and again; "to_error" is work with a tolerance, first scanned for the
     coarsest one that meets the error `target`; "fresh" is a program of `fresh.py` that runs in a process of its own.
-    `base` is what the others are divided by.
+    `amount` is what is measured: seconds, megabytes, or times something. `base` is the peer and variant that the others
+    are divided by. `quick` replaces parameters for a tiny run.
     """
 
     name: str
@@ -45,7 +46,6 @@ class Row:
     base: tuple[str, str] = ("c", "fused")
     amount: str = "seconds"
     quick: Parameters = field(default_factory=dict)
-    """Parameters of a tiny run of the same work."""
 
 
 STEPS = 1_000_000
@@ -162,9 +162,3 @@ ROWS = (
         parameters={"cache": "empty", "samples": 4_000_000},
     ),
 )  # fmt: skip
-
-
-def row(name: str) -> Row:
-    """The row of this name."""
-    (found,) = [r for r in ROWS if r.name == name]
-    return found
