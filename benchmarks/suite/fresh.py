@@ -163,6 +163,7 @@ def _recorded(method: dict[str, str], extent: str, long: str, then: str = "pass"
     return (_LORENZ + _RECORDED).format(**method, extent=extent, long=long, then=then, bytes=size)
 
 
+_THEN = "sim.run(N={}, resume=True)\nsim.results().t"
 _UNFORESEEN = f"T={PER_STEP} * p['samples']"
 MEMORY = {
     "dynlib": {
@@ -176,9 +177,10 @@ RECORDED = {
         "samples foreseen, and results()": _recorded(_FIXED, "N=1000", "N=p['samples']", "sim.results().t"),
         "samples not foreseen": _recorded(_ADAPTIVE, "T=1.0", _UNFORESEEN),
         "samples not foreseen, and results()": _recorded(_ADAPTIVE, "T=1.0", _UNFORESEEN, "sim.results().t"),
-        "two runs": _recorded(
-            _FIXED, "N=1000", "N=p['samples'] // 2", "sim.run(N=p['samples'] // 2, resume=True)\nsim.results().t"
+        "two runs, and results()": _recorded(
+            _FIXED, "N=1000", "N=p['samples'] // 2", _THEN.format("p['samples'] // 2")
         ),
+        "a long run and a short one, and results()": _recorded(_FIXED, "N=1000", "N=p['samples']", _THEN.format(1000)),
     },
     "dynlib_pypi": {
         "Sim": _recorded(

@@ -70,11 +70,12 @@ def row_lines(row: Row, results: list[Result]) -> list[str]:
 
 
 def best(results: list[Result], row: Row, peer: str, alone: bool | None = None) -> Result | None:
-    """The fastest variant of a peer that computed the right thing."""
+    """The fastest variant of a peer that computed the right thing; of memory, the variant that needs most."""
     mine = [r for r in results if r.peer == peer and math.isfinite(r.amount) and r.agrees(row)]
     if alone is not None:
         mine = [r for r in mine if ("kernel alone" in r.variant) == alone]
-    return min(mine, key=lambda r: r.amount, default=None)
+    sign = 1 if row.amount == "seconds" else -1
+    return min(mine, key=lambda r: sign * r.amount, default=None)
 
 
 def summary(results: Results) -> list[str]:
@@ -87,8 +88,8 @@ def summary(results: Results) -> list[str]:
         def cell(r: Result | None, row: Row = row, base: float = base) -> str:
             if r is None:
                 return "–"
-            variant = r.variant.removesuffix(", kernel alone")
-            named = "" if variant in ("Sim", "kernel alone") else f"{variant}, "
+            variant = ", ".join(w for w in r.variant.split(", ") if w not in ("Sim", "kernel alone"))
+            named = f"{variant}, " if variant else ""
             return f"**{ratio(r.amount, base)}** ({named}{amount(row, r.amount)})"
 
         others = [(r, p) for p in PEERS[2:] if (r := best(found, row, p)) is not None]
@@ -132,7 +133,8 @@ INTRODUCTION = """\
 # Benchmarks: dynlib, hand-written C and other packages at the same work
 
 Written by `python -m benchmarks.suite --docs docs --pictures`, which measures everything anew.
-{about}. Read the ratios of one row: all of them were timed in turns in one run.
+{about}.
+Read the ratios of one row: all of them were timed in turns in one run.
 
 - Everybody does the same work, and its value is compared: with a published value, or with C. A value that differs by
   more than the row allows is marked, and does not count as the best of anybody. Where rounding errors grow without
