@@ -46,7 +46,7 @@ def make(folder: Path, peer: str) -> str:
         return "ready"
     python = python_for(peer)
     if python is None:
-        return "no Python new enough for it was found"
+        return "no Python new enough for it is on the path"
     target = folder / peer
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run([python, "-m", "venv", str(target)], check=True)
