@@ -15,7 +15,7 @@ LAYERS = (
     ("runtime",),
     ("results",),
     ("session",),
-    ("ensemble",),
+    ("ensembles",),
     ("analysis",),
     ("plot",),
     ("cli",),

@@ -99,27 +99,50 @@ def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
     )
 
 
+class _Grown(tuple[Array, ...]):
+    """A block that is the beginning of larger arrays: what comes later finds its place behind it, uncopied before.
+
+    `room` are those arrays, and `taken` counts their rows in use, in a list that all beginnings of them share: only the
+    longest one may grow. Pages of the room that nothing was written to take no memory.
+    """
+
+    room: tuple[Array, ...]
+    taken: list[int]
+
+
+def _grown(room: tuple[Array, ...], taken: list[int], rows: int) -> _Grown:
+    block = _Grown(part[:rows] for part in room)
+    block.room, block.taken = room, taken
+    return block
+
+
 def join(blocks: list[tuple[Array, ...]], empty: tuple[Array, ...]) -> tuple[Array, ...]:
     """Blocks of rows as one, which is then the only one in the list; `empty` gives the types when there are none.
 
-    Each block is given up once it is copied, so that memory holds everything once and one block twice.
+    Each block is given up once it is copied, so that memory holds everything once and one block twice. Blocks that
+    come after an earlier joining are put behind what was joined then.
     """
     if not blocks:
         return empty
-    if len(blocks) > 1:
-        rows = sum(len(block[0]) for block in blocks)
-        whole = tuple(np.empty((rows, *part.shape[1:]), part.dtype) for part in blocks[0])
-        blocks.reverse()
-        try:
-            done = 0
-            while blocks:
-                end = done + len(blocks[-1][0])
-                for part, all_of_it in zip(blocks[-1], whole, strict=True):
-                    all_of_it[done:end] = part
-                del blocks[-1], part
-                done = end
-        finally:  # a signal may come in between: what is not copied is still there
-            done = rows - sum(len(block[0]) for block in blocks)
-            blocks.append(tuple(part[:done] for part in whole))
-            blocks.reverse()
+    if len(blocks) == 1:
+        return blocks[0]
+    first = blocks[0]
+    rows = sum(len(block[0]) for block in blocks)
+    if isinstance(first, _Grown) and first.taken[0] == len(first[0]) and rows <= len(first.room[0]):
+        room, taken, done = first.room, first.taken, len(first[0])
+    else:
+        room = tuple(np.empty((rows + rows // 2, *part.shape[1:]), part.dtype) for part in first)
+        taken, done = [0], 0
+    later = blocks[:0:-1] if done else blocks[::-1]
+    del blocks[:], first
+    try:
+        while later:
+            end = done + len(later[-1][0])
+            for part, whole in zip(later[-1], room, strict=True):
+                whole[done:end] = part
+            taken[0] = end
+            del later[-1], part
+            done = end
+    finally:  # a signal may come in between: what is not copied is still there
+        blocks[:] = [_grown(room, taken, rows - sum(len(block[0]) for block in later)), *reversed(later)]
     return blocks[0]
