@@ -317,7 +317,7 @@ class _Lanes:
         """Every lane has its own time and step, and takes the next member when it is finished."""
         form, tableau = self.form, self.stepper.method
         assert isinstance(tableau, Tableau)
-        attempt = explicit_attempt(tableau, form)
+        attempt = explicit_attempt(tableau, form, squared=True)
         prepare, interpolate = explicit_extension(tableau, form)
         carried = tableau.first_same_as_last and not self.model.events
         slopes = [form.component("k1", q.name) for q in self.model.states] if carried else []
@@ -385,8 +385,7 @@ class _Lanes:
         """One attempt of one lane; see `compile/advance/control.py` for the formulas. Errors are kept as logarithms."""
         form = self.form
         done = [
-            "factor = larger(1.0 / max_factor, smaller(1.0 / min_factor, factor))",
-            "step = smaller(dt / factor, dt) if retried > 0 else dt / factor",
+            "step = smaller(dt * lane_grow, dt) if retried > 0 else dt * lane_grow",
             "error_earlier = error_before",
             "error_before = larger(lane_log, -9.210340371976182)",
             "retried = 0",
@@ -409,9 +408,10 @@ class _Lanes:
             "h = dt",
             *begin,
             *attempt.lines,
-            "lane_log = log(err)",
+            "lane_log = 0.5 * log(err)",
             "lane_more = beta2 * error_before + beta3 * error_earlier if err <= 1.0 else 0.0",
-            "factor = exp(beta1 * lane_log + lane_more) / safety",
+            "lane_most = max_factor if err <= 1.0 else inf",
+            "lane_grow = larger(min_factor, smaller(lane_most, safety * exp(-(beta1 * lane_log + lane_more))))",
             "if not dt > 2.3e-16 * abs(t) or dt < min_step:",
             "    status = NOT_FINITE if lane_bad > 0.0 else STEP_TOO_SMALL",
             "else:",
@@ -426,7 +426,7 @@ class _Lanes:
             "    else:",
             "        retried += 1",
             "        lane_bad = 0.0 if err < inf else 1.0",
-            "        step = dt / smaller(1.0 / min_factor, factor) if err < inf else 0.1 * dt",
+            "        step = dt * (lane_grow if err < inf else 0.1)",
         ]
 
     def hand_over(

@@ -22,15 +22,16 @@ def embedded(model: Model, stepper: StepperSpec, tableau: Tableau, form: Form) -
     return advance
 
 
-def explicit_attempt(tableau: Tableau, form: Form) -> Attempt:
-    """One attempt at a step."""
+def explicit_attempt(tableau: Tableau, form: Form, squared: bool = False) -> Attempt:
+    """One attempt at a step; `squared` leaves out the root of the error, which its logarithm does not need."""
     end = f"k{tableau.end_slope}"
     lines = stages(tableau, form)
     after: list[str] = []
     if not tableau.first_same_as_last:
         lines += form.each(f"{{new}} = {{base}} + h * ({combination(form, tableau.b)})")
         after = ["# slope at the end", form.rhs(end, form.end_time, "new")]
-    return Attempt([*lines, *_error(tableau, form)], tableau.error_order, accepted=after, end=end)
+    error = _squared_error(tableau, form) if squared else _error(tableau, form)
+    return Attempt([*lines, *error], tableau.error_order, accepted=after, end=end)
 
 
 def _error(tableau: Tableau, form: Form) -> list[str]:
@@ -44,6 +45,25 @@ def _error(tableau: Tableau, form: Form) -> list[str]:
         "if err > 0.0:",
         "    err = err * err / sqrt(err * err + 0.01 * err_low * err_low)",
     ]
+
+
+def _squared_error(tableau: Tableau, form: Form) -> list[str]:
+    """The square of the error in `err`, with as few divisions as can be."""
+    share = form.number(1.0 / form.model.n_states)
+    lines = [
+        f"acc = {form.number(0.0)}",
+        *form.each(scale(form), f"part = h * ({combination(form, tableau.error)}) / scale", "acc += part * part"),
+        f"err = acc * {share}",
+    ]
+    if tableau.second_error:
+        weights = combination(form, tableau.second_error)
+        lines += [
+            f"acc = {form.number(0.0)}",
+            *form.each(scale(form), f"part = h * ({weights}) / scale", "acc += part * part"),
+            f"err_low = acc * {share}",
+            "err = err * err / (err + 0.01 * err_low) if err > 0.0 else err",
+        ]
+    return lines
 
 
 def explicit_extension(tableau: Tableau, form: Form) -> tuple[list[str], list[str]]:
