@@ -32,11 +32,14 @@ from dynlib.steppers.registry import StepperSpec
 
 LANES = 64
 """Members of a block. With 16 to 128 lanes the time per member is about the same; eight do not fill the pipelines."""
+MANY = 7
+"""Iterations of a map in one go. All lanes are looked at after every 64th step, so n is a multiple of 64 again."""
 MOMENTS = ("mean", "sum of squares", "least", "greatest")
 """What is kept of each state where statistics are wanted: Welford's mean and sum of squared deviations, extrema."""
 ARGUMENTS = (
     "lane_y, lane_p, lane_out, lane_status, lane_steps, lane_times, lane_hits, lane_sums, lane_rec, lane_vars, "
-    "lane_hist, lane_bins, lane_first, lane_last, anchor, {step}, horizon, n_limit, lane_from, lane_every, config"
+    "lane_hist, lane_bins, lane_first, lane_last, anchor, {step}, horizon, n_limit, lane_from, lane_begin, "
+    "lane_every, config"
 )
 """Arguments of every kernel: states and parameters of all members, one row each; what to fill; which to run; how."""
 _CROSSING, _IDLE = 97, 98
@@ -217,6 +220,8 @@ class _Lanes:
             *advance.interpolate,
         ]
         # arrays of the block's own: the optimiser knows that they do not overlap
+        quiet = ["lane_quiet = n_limit", "if lane_every > 0 and lane_begin < n_limit:", "    lane_quiet = lane_begin",
+                 "if len(lane_bins) > 0:", "    lane_quiet = 0"]  # fmt: skip
         own = [f"lane_of_{name} = np.zeros(LANES, np.{'int64' if array == 'lane_hits' else 'float64'})"
                for name, array, _ in columns]  # fmt: skip
         fetch = [f"lane_of_{name}[lane_l] = {array}[{row}, lane_at + lane_l]" for name, array, row in columns]
@@ -229,6 +234,7 @@ class _Lanes:
             "    lane_s = np.zeros(LANES, np.int64)",
             "    lane_n = np.zeros(LANES, np.int64)",
             "    n_anchor = 0",
+            *indented(quiet),
             "    for lane_b in range(lane_first, lane_last):",
             "        lane_at = lane_b * LANES",
             "        for lane_l in range(LANES):",
@@ -240,7 +246,7 @@ class _Lanes:
             "        lane_partial = 0",
             "        while True:",
             "            lane_now = anchor + n * dt",
-            "            if lane_every > 0 and n % lane_every == 0:",
+            "            if lane_every > 0 and n >= lane_begin and (n - lane_begin) % lane_every == 0:",
             *indented(self.record(), 4),
             f"            if lane_now >= horizon - {tol}(lane_now) or n >= n_limit:",
             "                break",
@@ -248,6 +254,7 @@ class _Lanes:
             f"            if horizon < t_new - {tol}(t_new):",
             "                lane_partial = 1",
             "                break",
+            *indented(self.many(load, save, take), 3),
             "            if n % 64 == 0:",
             "                lane_busy = 0",
             "                for lane_l in range(LANES):",
@@ -285,6 +292,29 @@ class _Lanes:
             *indented(bring, 3),
             "    return 0",
         ]  # fmt: skip
+
+    def many(self, load: list[str], save: list[str], take: list[str]) -> list[str]:
+        """Several iterations of a map at once, where nobody looks at what is between them."""
+        if self.model.kind != "map" or self.model.events or self.statistics:
+            return []
+        return [
+            f"lane_ahead = n + {MANY}",
+            "if lane_ahead <= lane_quiet and anchor + (lane_ahead + 1) * dt <= horizon and n % 64 != 0:",
+            "    for lane_l in range(LANES):",
+            *indented(load, 2),
+            "        status = lane_s[lane_l]",
+            "        steps = lane_n[lane_l]",
+            f"        for lane_i in range({MANY}):",
+            "            t = anchor + (n + lane_i) * dt",
+            "            t_new = anchor + (n + lane_i + 1) * dt",
+            "            if status == 0:",
+            *indented(take, 4),
+            *indented(save, 2),
+            "        lane_s[lane_l] = status",
+            "        lane_n[lane_l] = steps",
+            "    n = lane_ahead",
+            "    continue",
+        ]
 
     def record(self) -> list[str]:
         """Copy the states of all lanes; NaN where a member has ended."""

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
+from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.driver import Progress, Task
 from dynlib.runtime.state import Array
@@ -123,8 +124,8 @@ def ensemble(
     `params` and `ic` give parameters and initial states by name, as numbers or arrays; all are broadcast to the shape
     of the ensemble, and what is not given is the model's own. Each member goes through the steps of a single run with
     the same stepper and options. Only final states are kept, unless more is asked for: `statistics` (mean, variance,
-    extrema), `histograms` by state as (low, high, bins), both of what comes after the `transient`; or a sample of
-    `record_vars` at every `record_interval`-th step.
+    extrema), `histograms` by state as (low, high, bins), or a sample of `record_vars` at every `record_interval`-th
+    step. All three are of what comes after the `transient`, a span of time; `N` counts the steps after it.
 
     Explicit Runge–Kutta methods and maps run in lanes of vector instructions, others one by one (`result.lanes`), all
     on `threads` cores (by default on every one). The result does not depend, in any bit, on the number of threads or on
@@ -205,6 +206,14 @@ class _Request:
         if limit is not None and N is None:
             self.n_limit = whole("max_steps", limit)
         self.counted = self.t0 + float(transient)
+        self.begin = 0  # steps of the transient
+        if transient > 0.0 and not full.stepper.adaptive:
+            self.begin = mathematics.ceil(transient / full.dt * (1 - TIME_TOLERANCE))
+        if N is not None and transient > 0.0:
+            if full.stepper.adaptive:
+                raise ConfigError("N counts the steps after a transient, which differ from member to member under "
+                                  "step-size control; give T instead")  # fmt: skip
+            self.n_limit += self.begin
         self.seed = None if seed is None else checked_seed(full, seed)
 
     def _matrix(self, own: Array, given: dict[str, Array], names: list[str]) -> Array:
@@ -308,12 +317,13 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
         [[names.index(k), low, bins / (high - low), bins] for k, (low, high, bins) in wanted.bins.items()]
     ).reshape(-1, 4)  # fmt: skip
     config = np.array(full.config, np.float64)
-    step = full.dt if model.kind != "map" else 1.0
+    step = full.dt
 
     def part(first: int, last: int) -> None:
         kernel.module.kernel(
             request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table, first, last,
-            float(request.t0), float(step), request.horizon, request.n_limit, request.counted, wanted.interval, config,
+            float(request.t0), float(step), request.horizon, request.n_limit, request.counted, request.begin,
+            wanted.interval, config,
         )  # fmt: skip
 
     _share(part, _pieces(request, kernel, workers), workers, progress)
@@ -342,7 +352,7 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
          for k, (name, (_, _, bins)) in enumerate(wanted.bins.items())},
         {name: np.linspace(low, high, bins + 1) for name, (low, high, bins) in wanted.bins.items()},
         {name: shaped(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
-        request.t0 + step * wanted.interval * np.arange(rows),
+        request.t0 + step * (request.begin + wanted.interval * np.arange(rows)),
         True,
         None,
     )  # fmt: skip
@@ -352,11 +362,10 @@ def _rows(request: _Request, full: FullModel, wanted: _Wanted) -> int:
     """How many samples a run with a fixed step makes, the first one included."""
     if wanted.interval == 0:
         return 0
-    step = full.dt if full.model.kind != "map" else 1.0
     ahead = request.n_limit
     if request.horizon < mathematics.inf:
-        ahead = min(ahead, int((request.horizon - request.t0) / step * (1 + 1e-12) + 1e-9))
-    return ahead // wanted.interval + 1
+        ahead = min(ahead, int((request.horizon - request.t0) / full.dt * (1 + 1e-12) + 1e-9))
+    return max(0, (ahead - request.begin) // wanted.interval + 1)
 
 
 def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[int, int]]:
