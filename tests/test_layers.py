@@ -52,6 +52,11 @@ def test_every_public_name_exists_and_is_documented() -> None:
         assert name == "__version__" or value.__doc__, name
 
 
+def test_no_module_hides_a_public_name() -> None:
+    """A package `dynlib.x` takes the place of a public name x as soon as anything imports it."""
+    assert not set(dynlib.__all__) & {path.stem for path in ROOT.iterdir()}
+
+
 def test_every_module_opens_with_a_sentence() -> None:
     for path in ROOT.rglob("*.py"):
         text = path.read_text("utf-8")
