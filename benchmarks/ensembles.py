@@ -1,5 +1,8 @@
 """Ensembles against scalar C (gcc -O3 -march=native), all in one run: times, ratios, and that both found the same.
 
+gcc fuses multiplications and additions unless it is told not to; `math="contract"` allows the same here. The default,
+`math="strict"`, is measured beside it.
+
 The two sides of a row alternate, and the least time of each counts: a ratio then hardly depends on what else the
 machine does. Needs gcc. Usage: python benchmarks/ensembles.py [--rounds N] [--json FILE]
 """
@@ -91,9 +94,9 @@ def _states(found: dynlib.EnsembleResult) -> np.ndarray:
     return np.array(list(found.final.values()))
 
 
-def lorenz_rk4(library: ctypes.CDLL, rounds: int) -> list[Row]:
+def lorenz_rk4(library: ctypes.CDLL, rounds: int, math: str) -> list[Row]:
     """10^4 Lorenz trajectories of 300 classical Runge–Kutta steps, on one and on two threads."""
-    full = dynlib.build("builtin://ode/lorenz", stepper="rk4", dt=0.01)
+    full = dynlib.build("builtin://ode/lorenz", stepper="rk4", dt=0.01, math=math)
     start = np.linspace(-10.0, 10.0, MEMBERS)
 
     def theirs() -> np.ndarray:
@@ -104,7 +107,7 @@ def lorenz_rk4(library: ctypes.CDLL, rounds: int) -> list[Row]:
 
     return [
         measured(
-            f"Lorenz, rk4, {threads} thread{'s' if threads > 1 else ''}", target, rounds,
+            f"Lorenz, rk4, {threads} thread{'s' if threads > 1 else ''}, {math}", target, rounds,
             lambda threads=threads: _states(dynlib.ensemble(full, ic={"x": start}, N=300, threads=threads)),
             theirs, 1e-8,
         )
@@ -112,10 +115,10 @@ def lorenz_rk4(library: ctypes.CDLL, rounds: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def lorenz_adaptive(library: ctypes.CDLL, rounds: int, stepper: str) -> Row:
+def lorenz_adaptive(library: ctypes.CDLL, rounds: int, stepper: str, math: str) -> Row:
     """10^3 Lorenz trajectories to t = 10 with tolerance 1e-9, against DOPRI5 in C."""
     members, tol = 1000, 1e-9
-    full = dynlib.build("builtin://ode/lorenz", stepper=stepper, rtol=tol, atol=tol)
+    full = dynlib.build("builtin://ode/lorenz", stepper=stepper, rtol=tol, atol=tol, math=math)
     start = np.linspace(-10.0, 10.0, members)
 
     def theirs() -> np.ndarray:
@@ -125,15 +128,15 @@ def lorenz_adaptive(library: ctypes.CDLL, rounds: int, stepper: str) -> Row:
         return y
 
     return measured(
-        f"Lorenz, {stepper}, tolerance 1e-9, 1 thread", 10.9 / 128, rounds,
+        f"Lorenz, {stepper}, 1e-9, 1 thread, {math}", 10.9 / 128, rounds,
         lambda: _states(dynlib.ensemble(full, ic={"x": start}, T=10.0, threads=1)), theirs, 1e-2,
     )  # fmt: skip
 
 
-def orbit_diagram(library: ctypes.CDLL, rounds: int) -> Row:
+def orbit_diagram(library: ctypes.CDLL, rounds: int, math: str) -> Row:
     """10^5 values of r, 1000 iterations before and 100 after which the iterates are kept."""
     r = np.linspace(2.9, 3.56, 100_000)  # not yet chaotic: fused operations must not lead elsewhere
-    full = dynlib.build("builtin://map/logistic")
+    full = dynlib.build("builtin://map/logistic", math=math)
 
     def theirs() -> np.ndarray:
         out = np.empty((101, r.size))
@@ -146,12 +149,12 @@ def orbit_diagram(library: ctypes.CDLL, rounds: int) -> Row:
         )  # fmt: skip
         return found.samples["x"]
 
-    return measured("logistic orbit diagram, 1 thread", 0.12, rounds, ours, theirs, 1e-3)
+    return measured(f"logistic orbit diagram, 1 thread, {math}", 0.12, rounds, ours, theirs, 1e-3)
 
 
-def neurons(library: ctypes.CDLL, rounds: int) -> Row:
+def neurons(library: ctypes.CDLL, rounds: int, math: str) -> Row:
     """10^4 Hodgkin–Huxley neurons under different currents, 100 classical Runge–Kutta steps."""
-    full = dynlib.build("builtin://ode/hodgkin_huxley", stepper="rk4", dt=0.01)
+    full = dynlib.build("builtin://ode/hodgkin_huxley", stepper="rk4", dt=0.01, math=math)
     current = np.linspace(0.0, 20.0, MEMBERS)
     rest = full.initial_state()["y"]
 
@@ -161,7 +164,7 @@ def neurons(library: ctypes.CDLL, rounds: int) -> Row:
         return y
 
     return measured(
-        "Hodgkin–Huxley, rk4, 1 thread", 0.2, rounds,
+        f"Hodgkin–Huxley, rk4, 1 thread, {math}", 0.2, rounds,
         lambda: _states(dynlib.ensemble(full, params={"I": current}, N=100, threads=1)), theirs, 1e-8,
     )  # fmt: skip
 
@@ -170,12 +173,12 @@ def measure(rounds: int = 10) -> list[Row]:
     """All rows."""
     with tempfile.TemporaryDirectory() as folder:
         library = built(Path(folder))
-        return [
-            *lorenz_rk4(library, rounds),
-            *(lorenz_adaptive(library, rounds, stepper) for stepper in ("rk45", "tsit5", "dop853")),
-            orbit_diagram(library, rounds),
-            neurons(library, rounds),
-        ]
+        rows: list[Row] = []
+        for math in ("contract", "strict"):
+            rows += lorenz_rk4(library, rounds, math)
+            rows += [lorenz_adaptive(library, rounds, stepper, math) for stepper in ("rk45", "dop853")]
+            rows += [orbit_diagram(library, rounds, math), neurons(library, rounds, math)]
+        return rows
 
 
 def main() -> None:

@@ -49,21 +49,15 @@ def _error(tableau: Tableau, form: Form) -> list[str]:
 
 def _squared_error(tableau: Tableau, form: Form) -> list[str]:
     """The square of the error in `err`, with as few divisions as can be."""
-    share = form.number(1.0 / form.model.n_states)
-    lines = [
-        f"acc = {form.number(0.0)}",
-        *form.each(scale(form), f"part = h * ({combination(form, tableau.error)}) / scale", "acc += part * part"),
-        f"err = acc * {share}",
-    ]
+    zero, share = form.number(0.0), form.number(1.0 / form.model.n_states)
+    formulas = [scale(form), "weight = h / scale"]
+    for name, weights in (("err", tableau.error), ("err_low", tableau.second_error)):
+        if weights:
+            formulas += [f"part = ({combination(form, weights)}) * weight", f"{name} += part * part"]
+    lines = [f"err = {zero}", *([f"err_low = {zero}"] if tableau.second_error else []), *form.each(*formulas)]
     if tableau.second_error:
-        weights = combination(form, tableau.second_error)
-        lines += [
-            f"acc = {form.number(0.0)}",
-            *form.each(scale(form), f"part = h * ({weights}) / scale", "acc += part * part"),
-            f"err_low = acc * {share}",
-            "err = err * err / (err + 0.01 * err_low) if err > 0.0 else err",
-        ]
-    return lines
+        lines.append("err = err * err / (err + 0.01 * err_low) if err > 0.0 else err")
+    return [*lines, f"err = err * {share}"]
 
 
 def explicit_extension(tableau: Tableau, form: Form) -> tuple[list[str], list[str]]:
