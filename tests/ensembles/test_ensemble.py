@@ -142,6 +142,22 @@ def test_what_comes_after_a_transient_is_what_a_run_records() -> None:
         ensemble("builtin://ode/lorenz", N=10, transient=1.0, stepper="rk45", jit=False)
 
 
+@pytest.mark.parametrize("stop", [None, "x > 3.9"])
+@pytest.mark.parametrize("jit", [True, False])
+def test_maps_that_look_at_the_time(stop: str | None, jit: bool) -> None:
+    model = dynlib.map_model("m", states={"x": 0.3, "y": 0.0}, params={"r": 3.7},
+                             equations={"x": "r*x*(1 - x/4) + 0.01*t/100", "y": "y + x/(1 + t)"},
+                             sim={} if stop is None else {"stop": stop})  # fmt: skip
+    full = dynlib.build(model, jit=jit)
+    r = np.linspace(2.0, 4.1, 5)
+    found = ensemble(full, params={"r": r}, N=100, t0=-3.5)
+    for k in range(5):
+        sim = alone(full, {}, {"r": r[k]}, N=100, t0=-3.5)
+        assert [found["x"][k], found["y"][k]] == sim.state_vector().tolist()
+        assert (found.t[k], found.steps[k], found.status[k]) == (sim.t, sim.step, sim.state.status)
+    assert len(set(found.status.tolist())) > 1
+
+
 @pytest.mark.parametrize("steps", [1, 63, 64, 65, 71, 200])
 def test_iterations_in_one_go_are_iterations_one_by_one(steps: int) -> None:
     model = dynlib.map_model("m", states={"x": 0.3}, params={"r": 3.7}, equations={"x": "r*x*(1 - x)"}, sim={"dt": 0.5})

@@ -222,6 +222,7 @@ class _Lanes:
         # arrays of the block's own: the optimiser knows that they do not overlap
         quiet = ["lane_quiet = n_limit", "if lane_every > 0 and lane_begin < n_limit:", "    lane_quiet = lane_begin",
                  "if len(lane_bins) > 0:", "    lane_quiet = 0"]  # fmt: skip
+        tries = [f"lane_try{k} = np.zeros(LANES, np.float64)" for k in range(len(self.states)) if self.in_one_go]
         own = [f"lane_of_{name} = np.zeros(LANES, np.{'int64' if array == 'lane_hits' else 'float64'})"
                for name, array, _ in columns]  # fmt: skip
         fetch = [f"lane_of_{name}[lane_l] = {array}[{row}, lane_at + lane_l]" for name, array, row in columns]
@@ -235,6 +236,7 @@ class _Lanes:
             "    lane_n = np.zeros(LANES, np.int64)",
             "    n_anchor = 0",
             *indented(quiet),
+            *indented(tries),
             "    for lane_b in range(lane_first, lane_last):",
             "        lane_at = lane_b * LANES",
             "        for lane_l in range(LANES):",
@@ -244,6 +246,7 @@ class _Lanes:
             "        n = 0",
             "        row = 0",
             "        lane_partial = 0",
+            "        lane_whole = 1",
             "        while True:",
             "            lane_now = anchor + n * dt",
             "            if lane_every > 0 and n >= lane_begin and (n - lane_begin) % lane_every == 0:",
@@ -254,7 +257,7 @@ class _Lanes:
             f"            if horizon < t_new - {tol}(t_new):",
             "                lane_partial = 1",
             "                break",
-            *indented(self.many(load, save, take), 3),
+            *indented(self.many(load), 3),
             "            if n % 64 == 0:",
             "                lane_busy = 0",
             "                for lane_l in range(LANES):",
@@ -293,28 +296,44 @@ class _Lanes:
             "    return 0",
         ]  # fmt: skip
 
-    def many(self, load: list[str], save: list[str], take: list[str]) -> list[str]:
-        """Several iterations of a map at once, where nobody looks at what is between them."""
-        if self.model.kind != "map" or self.model.events or self.statistics:
+    def many(self, load: list[str]) -> list[str]:
+        """Several iterations of a map at once, where nobody looks at what is between them.
+
+        Whether all members run and all numbers were finite is asked at the end; if not, the block goes on one by one.
+        """
+        if not self.in_one_go:
             return []
+        news = [self.form.component("new", q.name) for q in self.model.states]
+        once = [
+            self.form.rhs("new", "t", "base"),
+            *self.form.each("{base} = {new}"),
+            *(f"part += {x} * 0.0" for x in news),
+        ]
         return [
-            f"lane_ahead = n + {MANY}",
-            "if lane_ahead <= lane_quiet and anchor + (lane_ahead + 1) * dt <= horizon and n % 64 != 0:",
+            f"if lane_whole == 1 and n % 64 != 0 and n + {MANY} <= lane_quiet "
+            f"and anchor + (n + {MANY + 1}) * dt <= horizon:",
+            "    lane_bad = 0",
             "    for lane_l in range(LANES):",
             *indented(load, 2),
-            "        status = lane_s[lane_l]",
-            "        steps = lane_n[lane_l]",
-            f"        for lane_i in range({MANY}):",
-            "            t = anchor + (n + lane_i) * dt",
-            "            t_new = anchor + (n + lane_i + 1) * dt",
-            "            if status == 0:",
-            *indented(take, 4),
-            *indented(save, 2),
-            "        lane_s[lane_l] = status",
-            "        lane_n[lane_l] = steps",
-            "    n = lane_ahead",
-            "    continue",
+            "        part = 0.0 if lane_s[lane_l] == 0 else nan",
+            *(f"        {line}" for k in range(MANY) for line in (f"t = anchor + (n + {k}) * dt", *once)),
+            *(f"        lane_try{k}[lane_l] = {state}" for k, state in enumerate(self.states)),
+            "        lane_bad += 0 if part == 0.0 else 1",
+            "    if lane_bad == 0:",
+            "        for lane_l in range(LANES):",
+            *(f"            lane_of_{state}[lane_l] = lane_try{k}[lane_l]" for k, state in enumerate(self.states)),
+            f"            lane_n[lane_l] += {MANY}",
+            f"        n += {MANY}",
+            "        continue",
+            "    lane_whole = 0",
         ]
+
+    @property
+    def in_one_go(self) -> bool:
+        """Whether iterations may be taken several at once."""
+        return (
+            self.model.kind == "map" and not self.model.events and not self.statistics and self.model.sim.stop is None
+        )
 
     def record(self) -> list[str]:
         """Copy the states of all lanes; NaN where a member has ended."""

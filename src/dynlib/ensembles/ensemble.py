@@ -6,6 +6,7 @@ import math as mathematics
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -228,7 +229,11 @@ class _Request:
 
     def shaped(self, row: Array) -> Array:
         """Values of the members, in the shape of the ensemble."""
-        return row[..., : self.members].reshape((*row.shape[:-1], *self.shape)).copy()
+        return self.viewed(row).copy()
+
+    def viewed(self, row: Array) -> Array:
+        """The same, without a copy where none is needed."""
+        return row[..., : self.members].reshape((*row.shape[:-1], *self.shape))
 
 
 def _arrays(kind: str, given: Mapping[str, Any] | None, quantities: Iterable[Any]) -> dict[str, Array]:
@@ -308,7 +313,8 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     out = np.zeros((n, width))
     rows = _rows(request, full, wanted)
     _room("the recording", rows, len(wanted.columns), width)
-    recorded = np.full((rows, len(wanted.columns), width), np.nan)
+    recorded = np.empty((rows, len(wanted.columns), width))
+    recorded[-1:] = np.nan  # the last row is written only if rounding lets the last step be one
     chosen = np.array([names.index(name) for name in wanted.columns], np.int64)
     most = max((bins for _, _, bins in wanted.bins.values()), default=0)
     _room("the histograms", len(wanted.bins), width, most)
@@ -320,11 +326,12 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     step = full.dt
 
     def part(first: int, last: int) -> None:
-        kernel.module.kernel(
-            request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table, first, last,
-            float(request.t0), float(step), request.horizon, request.n_limit, request.counted, request.begin,
-            wanted.interval, config,
-        )  # fmt: skip
+        with nullcontext() if full.kernel.jit else np.errstate(all="ignore"):
+            kernel.module.kernel(
+                request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table, first, last,
+                float(request.t0), float(step), request.horizon, request.n_limit, request.counted, request.begin,
+                wanted.interval, config,
+            )  # fmt: skip
 
     _share(part, _pieces(request, kernel, workers), workers, progress)
     if request.n_limit < FAR and request.horizon == mathematics.inf:
@@ -351,7 +358,7 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
         {name: np.moveaxis(counted[k, : request.members, :bins], -1, 0).reshape((bins, *request.shape)).copy()
          for k, (name, (_, _, bins)) in enumerate(wanted.bins.items())},
         {name: np.linspace(low, high, bins + 1) for name, (low, high, bins) in wanted.bins.items()},
-        {name: shaped(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
+        {name: request.viewed(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
         request.t0 + step * (request.begin + wanted.interval * np.arange(rows)),
         True,
         None,
@@ -371,7 +378,7 @@ def _rows(request: _Request, full: FullModel, wanted: _Wanted) -> int:
 def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[int, int]]:
     """Ranges of blocks (fixed step) or members: enough of them that every thread stays busy and Ctrl-C is heard."""
     blocks = request.y.shape[1] // LANES
-    size = max(1, min(16, blocks // (4 * workers)))
+    size = max(1, min(16, blocks // (8 * workers)))
     if kernel.adaptive:
         size = max(size, min(8, -(-blocks // workers)))
     ranges = [(k, min(blocks, k + size)) for k in range(0, blocks, size)]
@@ -384,17 +391,16 @@ def _share(
     act: Callable[[int, int], None], pieces: list[tuple[int, int]], workers: int, progress: Progress | None
 ) -> None:
     """Carry out all pieces on some threads; Ctrl-C ends it after the pieces that are under way."""
-    act(*pieces[0])  # it is compiled once, here
-    rest, done = pieces[1:], 1
-    if workers == 1 or not rest:
-        for piece in rest:
+    done = 0
+    if workers == 1 or len(pieces) == 1:
+        for piece in pieces:
             act(*piece)
             done += 1
             if progress is not None:
                 progress(done / len(pieces), mathematics.nan)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="dynlib-ensemble") as pool:
-        waiting: set[Future[None]] = {pool.submit(act, *piece) for piece in rest}
+        waiting: set[Future[None]] = {pool.submit(act, *piece) for piece in pieces}
         try:
             while waiting:
                 finished, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
