@@ -328,9 +328,9 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     def part(first: int, last: int) -> None:
         with nullcontext() if full.kernel.jit else np.errstate(all="ignore"):
             kernel.module.kernel(
-                request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table, first, last,
-                float(request.t0), float(step), request.horizon, request.n_limit, request.counted, request.begin,
-                wanted.interval, config,
+                request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table,
+                first, last, float(request.t0), float(step), request.horizon, request.n_limit, request.counted,
+                request.begin, wanted.interval, config,
             )  # fmt: skip
 
     _share(part, _pieces(request, kernel, workers), workers, progress)
