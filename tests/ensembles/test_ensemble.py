@@ -191,6 +191,13 @@ def test_a_member_that_fails_stands_at_its_last_good_step() -> None:
     assert (found.steps == 3).all()
 
 
+@pytest.mark.parametrize("max_steps", [99, 100, 101])
+def test_the_horizon_comes_before_the_limit_of_steps(max_steps: int) -> None:
+    full = dynlib.build("builtin://ode/lorenz", stepper="rk4", dt=0.01)
+    found, sim = ensemble(full, T=1.0, max_steps=max_steps), alone(full, {}, {}, T=1.0, max_steps=max_steps)
+    assert (found.status, found.steps, found.t) == (sim.state.status, sim.step, sim.t)
+
+
 def test_shapes_are_broadcast() -> None:
     found = ensemble("builtin://map/henon", params={"a": np.linspace(1.0, 1.4, 4)[:, None]}, ic={"x": [0.1, 0.2, 0.3]},
                      N=10, jit=False)  # fmt: skip
