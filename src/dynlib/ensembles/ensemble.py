@@ -432,6 +432,8 @@ def _one_by_one(request: _Request, workers: int, progress: Progress | None, reas
             if model.random:
                 state = state.edited({"seed": request.seed or 0, "stream": k})
             after, _ = full.advance(state, task)
+            if after.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt("the ensemble was stopped; nothing of it is kept")
             out[:, k], times[k], steps[k], status[k] = after["y"], after.t, after.step, after.status
 
     size = max(1, request.members // (16 * workers))
