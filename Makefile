@@ -25,8 +25,9 @@ $(VENV)/ready-demo: requirements/demo.txt pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-test: $(VENV)/ready-demo requirements/test.txt requirements/docs.txt
+$(VENV)/ready-test: $(VENV)/ready-demo requirements/test.txt requirements/docs.txt tests/explore/install_chromium.sh
 	@$(PIP) install -r requirements/test.txt
+	@sh tests/explore/install_chromium.sh
 	@touch $@
 
 $(VENV)/ready-docs: $(VENV)/ready-demo requirements/docs.txt

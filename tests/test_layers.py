@@ -18,6 +18,7 @@ LAYERS = (
     ("ensembles",),
     ("analysis",),
     ("plot",),
+    ("explore",),
     ("cli",),
 )
 ROOT = Path(str(dynlib.__file__)).parent

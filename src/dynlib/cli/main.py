@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from dynlib.cli import completion, model, proof, run, snap, steppers, store
+from dynlib.cli import completion, explore, model, proof, run, snap, steppers, store
 from dynlib.cli.exits import Exit, table
 from dynlib.cli.parser import Parser
 from dynlib.cli.show import as_json
@@ -38,7 +38,7 @@ def parser() -> Parser:
     )
     root.add_argument("-V", "--version", action="version", version=f"dynlib {VERSION}")
     commands = root.add_subparsers(metavar="COMMAND", title="commands")
-    for part in (run, proof, snap, store, model, steppers, completion):
+    for part in (run, proof, snap, store, model, steppers, explore, completion):
         part.add_to(commands)
     root.set_defaults(action=None, parser=root)
     return root

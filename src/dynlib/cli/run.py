@@ -27,16 +27,7 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     """Declare the commands."""
     p = command(commands, "run", run, "simulate a model, or go on from a snapshot file")
-    p.hint = _hint
-    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
-    completed(p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                             help="set a state or parameter (repeat)"), values)  # fmt: skip
-    completed(p.add_argument("--preset", help="apply one of the model's presets first"), presets)
-    p.add_argument("--mod", action="append", default=[], metavar="NAME", help="apply a mod of the model file (repeat)")
-    completed(p.add_argument("--stepper", help="see: dynlib steppers list"), steppers)
-    p.add_argument("--dt", type=number, help="step size (first step, if the stepper is adaptive)")
-    completed(p.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
-                             help="stepper option, such as rtol=1e-9 (repeat)"), options)  # fmt: skip
+    add_session(p)
     p.add_argument("--t0", type=number, help="begin at this time")
     completed(p.add_argument("--record", metavar="NAMES", help="comma-separated variables to record (default: all)"),
               columns)  # fmt: skip
@@ -54,6 +45,20 @@ def add_to(commands: Commands) -> None:
     q.add_argument("store", metavar="DIR", help="the folder of a run, made with: dynlib run --store DIR")
     _add_common(q)
     q.set_defaults(with_results=False)
+
+
+def add_session(p: Parser) -> None:
+    """What says which session: the model, its values, its stepper."""
+    p.hint = _hint
+    completed(p.add_argument("model", metavar="MODEL", help=MODEL), models)
+    completed(p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                             help="set a state or parameter (repeat)"), values)  # fmt: skip
+    completed(p.add_argument("--preset", help="apply one of the model's presets first"), presets)
+    p.add_argument("--mod", action="append", default=[], metavar="NAME", help="apply a mod of the model file (repeat)")
+    completed(p.add_argument("--stepper", help="see: dynlib steppers list"), steppers)
+    p.add_argument("--dt", type=number, help="step size (first step, if the stepper is adaptive)")
+    completed(p.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                             help="stepper option, such as rtol=1e-9 (repeat)"), options)  # fmt: skip
 
 
 def _add_common(p: Parser) -> None:
@@ -91,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--with-results: the results stand in the folder of --store already")
     if arguments.checkpoint and not arguments.store:
         raise ConfigError("--checkpoint needs --store DIR, the folder for the checkpoints")
-    sim = _session(arguments)
+    sim = session_of(arguments)
     plan: dict[str, Any] = {
         "N": arguments.N,
         "t0": arguments.t0,
@@ -131,7 +136,7 @@ def resume(arguments: argparse.Namespace) -> int:
     return _report(arguments, sim, outcome)
 
 
-def _session(arguments: argparse.Namespace) -> Sim:
+def session_of(arguments: argparse.Namespace) -> Sim:
     """The session as it stands before the run."""
     from dynlib.session.sim import open_snapshot, setup
     from dynlib.steppers import get_stepper, list_steppers
