@@ -249,6 +249,17 @@ def test_a_numerical_failure_stops_the_run_and_is_said() -> None:
         assert end["note"].startswith("STEP_TOO_SMALL at t = 1: ")
 
 
+def test_a_full_recording_goes_on_in_an_empty_one_with_the_same_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynlib.explore.study.VALUES", 500)
+    sim = dynlib.setup(MODEL, jit=False)
+    for client in served(sim, Origin("")):
+        run_to(client, 20.0)
+        assert len(frame(client)["tree"]) > 2
+    whole = dynlib.setup(MODEL, jit=False)
+    whole.run(T=20.0)
+    assert digest_of(sim.state) == digest_of(whole.state)
+
+
 def test_thinning_keeps_the_extremes_and_the_order() -> None:
     import numpy as np
 
@@ -272,7 +283,9 @@ def test_the_command_prints_its_address_and_ctrl_c_ends_it() -> None:
         said = ""
         while "}" not in said:
             said += process.stdout.readline()
-        address = json.loads(said)["address"]
+        facts = json.loads(said)
+        assert list(facts) == ["address", "port"]
+        address = facts["address"]
         with httpx.Client(trust_env=False) as client, client.stream("GET", f"{address}stream") as stream:
             assert next(stream.iter_lines()).startswith("data: ")
             process.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from dynlib.cli.exits import Exit
 from dynlib.cli.parser import Commands, command, numbers, whole
@@ -38,6 +39,7 @@ def explore(arguments: argparse.Namespace) -> int:
         try:
             serving = server(study, port, token)
             show(arguments, {"address": address, "port": port}, address, "Ctrl-C ends it")
+            sys.stdout.flush()
             place.listen()
             if not arguments.no_browser:
                 webbrowser.open(address)
