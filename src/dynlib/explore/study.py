@@ -48,7 +48,9 @@ class Study:
         full = sim.full_model
         self.columns = full.columns
         span = full.model.sim.t_end
-        self._speed = (span if span is not None and span > 0 else 1000 * full.dt) / 20
+        span = span if span is not None and span > 0 else 1000 * full.dt
+        self._speed = span / 20
+        self._grid = span / 2000 if full.stepper.adaptive else None  # long steps would be drawn as corners
         self._until: float | None = None
         self._running, self._note = False, ""
         self._budget, self._slices = _FIRST_BUDGET, 0
@@ -221,9 +223,12 @@ class Study:
             self._replan()
 
     def _ran(self, target: float) -> RunOutcome:
+        state = self._sim.state
+        recorded = state.record_interval > 0 or state.record_dt > 0
+        grid = None if recorded else self._grid
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NumericsWarning)
-            return self._sim.run(target, resume=True, record=True, max_steps=self._budget)
+            return self._sim.run(target, resume=True, record=True, record_dt=grid, max_steps=self._budget)
 
     def _stop(self, note: str) -> None:
         self._running, self._note = False, note
