@@ -8,4 +8,4 @@ if [ "$sudo" = no ] || ! command -v apt-get >/dev/null; then
 fi
 echo "installing chromium for the test of the explorer's page"
 $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null ||
-    echo "chromium could not be installed; the test of the page will say so" >&2
+    echo "chromium could not be installed; the test of the page is left out" >&2
