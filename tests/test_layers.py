@@ -9,6 +9,7 @@ import dynlib
 
 LAYERS = (
     ("version", "errors", "status"),
+    ("markup",),
     ("spec",),
     ("steppers",),
     ("compile",),

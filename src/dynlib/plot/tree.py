@@ -23,18 +23,7 @@ def tree(tree: Tree, ax: Axes | None = None) -> Axes:
     >>> ax = dynlib.plot.tree(sim.tree(other))
     """
     ax = axes_or_new(ax)
-    rows: dict[int, int] = {}
-    free = 0
-    stack = list(reversed(tree.children(None)))
-    while stack:  # the first child goes on in the row of its parent, further ones open rows of their own
-        k = stack.pop()
-        parent = tree.branches[k].parent
-        if parent is not None and tree.children(parent)[0] == k:
-            rows[k] = rows[parent]
-        else:
-            rows[k] = free
-            free += 1
-        stack.extend(reversed(tree.children(k)))
+    rows = tree.rows
     names: dict[tuple[float, int], list[str]] = {}
     for k, branch in enumerate(tree.branches):
         t, row = branch.moment.t, rows[k]
@@ -52,7 +41,7 @@ def tree(tree: Tree, ax: Axes | None = None) -> Axes:
         ax.annotate("\n".join(several), place, (0, 7), textcoords="offset points", ha="center")
     ax.set_xlabel("t")
     ax.set_yticks([])
-    ax.set_ylim(max(rows.values(), default=0) + 0.7, -0.7)
+    ax.set_ylim(max(rows, default=0) + 0.7, -0.7)
     ax.margins(x=0.08)
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)

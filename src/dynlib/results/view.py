@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,11 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
+from dynlib.markup import panel, table
+from dynlib.results.preview import sparkline
 from dynlib.results.recorded import quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 
 if TYPE_CHECKING:
     import pandas
+
+PREVIEWS = 8
+"""Columns of which a notebook shows a curve."""
 
 
 class EventView:
@@ -242,16 +246,21 @@ class ResultsView:
         return "\n".join(["<results", *lines, ">"])
 
     def _repr_html_(self) -> str:
-        def row(cells: list[str], tag: str = "td") -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        facts = "".join(row([a, b]) for a, b in self._facts())
-        head = row(["segment", "from", "to", "steps", "resumed", "status"], "th")
-        body = "".join(
-            row([s.name, f"{s.t_start:g}", f"{s.t_end:g}", str(s.step_end - s.step_start), str(s.resume), s.status])
+        previews = []
+        for column in self.columns[:PREVIEWS] if len(self) else ():
+            values = self[column]
+            span = f"{np.nanmin(values):.4g} … {np.nanmax(values):.4g}" if np.isfinite(values).any() else "—"
+            previews.append((column, sparkline(self.t, values), span))
+        rows = [
+            (s.name, f"{s.t_start:g}", f"{s.t_end:g}", str(s.step_end - s.step_start), str(s.resume), s.status)
             for s in self.segments
+        ]
+        return panel(
+            "results",
+            table(self._facts()),
+            table(previews, ("", "over t", "range")) if previews else "",
+            table(rows, ("segment", "from", "to", "steps", "resumed", "status")),
         )
-        return f"<table>{facts}</table><table>{head}{body}</table>"
 
 
 def _pandas() -> Any:

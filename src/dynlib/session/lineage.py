@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from dynlib.markup import Dot, escaped, tree_picture
 from dynlib.runtime.state import Array, SessionState
 from dynlib.spec.model import Model
 from dynlib.status import Status
@@ -462,6 +463,10 @@ class Branch:
     deeds: tuple[Deed, ...]
 
 
+MOST_DOTS = 200
+"""Points of a tree beyond which a notebook shows it as text only."""
+
+
 @dataclass(frozen=True)
 class Tree:
     """Snapshots and how each came from another, parents before children. Shown as text; `plot.tree` draws it."""
@@ -497,9 +502,30 @@ class Tree:
     def __repr__(self) -> str:
         return f"<tree of {len(self.branches)} moments\n{self}\n>"
 
+    @cached_property
+    def rows(self) -> list[int]:
+        """The row of each point in a picture: its first child goes on in it, further ones open rows of their own."""
+        rows: dict[int, int] = {}
+        free = 0
+        stack = list(reversed(self.children(None)))
+        while stack:
+            k = stack.pop()
+            parent = self.branches[k].parent
+            if parent is not None and self.children(parent)[0] == k:
+                rows[k] = rows[parent]
+            else:
+                rows[k] = free
+                free += 1
+            stack.extend(reversed(self.children(k)))
+        return [rows[k] for k in range(len(self.branches))]
+
     def _repr_html_(self) -> str:
-        text = str(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return f"<pre>{text}</pre>"
+        dots = []
+        for branch, row in zip(self.branches, self.rows, strict=True):
+            m, how = branch.moment, [str(d) for d in branch.deeds if not isinstance(d, Recorder)]
+            dots.append(Dot(m.name, m.t, row, branch.parent, "; ".join([f"t = {m.t:g}, step {m.step}", _shortly(how)])))
+        picture = tree_picture(dots) if len(dots) <= MOST_DOTS else ""
+        return f"{picture}<pre>{escaped(str(self))}</pre>"
 
 
 def _shortly(deeds: list[str]) -> str:

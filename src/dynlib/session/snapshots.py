@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
+from dynlib.markup import panel, table
 from dynlib.runtime.state import SessionState
 from dynlib.session.lineage import Trail, digest_of, moment_id
 from dynlib.spec.model import Model
@@ -70,3 +71,10 @@ class Snapshot:
             "created": self.created,
             "description": self.description,
         }
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (label, f"{value:g}" if isinstance(value, float) else str(value))
+            for label, value in (*self.summary().items(), ("model", self.model.name), ("id", self.id[:16]))
+        ]
+        return panel(f"snapshot {self.name}", table(rows[1:]))

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from dynlib.markup import Markup, block, markup, math, panel, table
 from dynlib.spec.expressions import Binary, Call, Compare, Lag, Name, Node, Num, canonical, is_random, walk
+from dynlib.spec.latex import equations_latex, event_latex, name_latex
+
+KINDS = {"ode": "ordinary differential equations", "map": "a map", "sde": "stochastic differential equations"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +335,31 @@ class Model:
     def __repr__(self) -> str:
         states = ", ".join(q.name if q.size is None else f"{q.name}[{q.size}]" for q in self.states)
         return f"<Model {self.name!r}: {self.kind} of {states}; structure {self.structure_hash[:12]}>"
+
+    def _repr_latex_(self) -> str:
+        return f"$${equations_latex(self)}$$"
+
+    def _repr_html_(self) -> str:
+        def values(items: tuple[Quantity, ...]) -> str:
+            return table(
+                (math(name_latex(q.name)), f"{q.values[0]:g}" if q.size is None else _of_array(q)) for q in items
+            )
+
+        parts = [block(equations_latex(self))]
+        about = dict(self.meta)
+        parts += [f"<p>{markup(about[key])}</p>" for key in ("title", "description") if key in about]
+        if self.events:
+            happenings = ((e.name, math(event_latex(e)), ", ".join(e.phases)) for e in self.events)
+            parts.append(table(happenings, ("event", "what happens", "when")))
+        parts += [table([("states", Markup(values(self.states))), ("parameters", Markup(values(self.params)))])]
+        if self.presets:
+            parts.append(table([("presets", ", ".join(p.name for p in self.presets))]))
+        return panel(f"{self.name}: {KINDS[self.kind]}", *parts)
+
+
+def _of_array(q: Quantity) -> str:
+    shown = ", ".join(f"{v:g}" for v in q.values[:3])
+    return f"{q.size} elements: {shown}{', …' if q.count > 3 else ''}"
 
 
 def walk_through(model: Model, *nodes: Node) -> Iterator[Node]:
