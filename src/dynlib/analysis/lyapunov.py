@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from dynlib.errors import ConfigError, ModelError
-from dynlib.runtime.driver import Progress
+from dynlib.markup import math, panel, table
+from dynlib.results.preview import sparkline
+from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
 from dynlib.session.full_model import build
 from dynlib.session.sim import Sim
@@ -59,6 +61,20 @@ class LyapunovExponents:
             return float("nan")
         j = int(below[0])
         return 0.0 if j == 0 else j + float(sums[j - 1] / abs(self.values[j]))
+
+    def _repr_html_(self) -> str:
+        settled = [sparkline(self.t, self.estimates[:, j]) for j in range(len(self.values))]
+        errors = self.error if len(self.t) else [float("nan")] * len(self.values)
+        rows = [
+            (math(rf"\lambda_{{{j + 1}}}"), f"{value:.6g}", f"{error:.2g}", curve)
+            for j, (value, error, curve) in enumerate(zip(self.values, errors, settled, strict=True))
+        ]
+        dimension = f"{self.kaplan_yorke_dimension:.4g}"
+        return panel(
+            "Lyapunov exponents",
+            table(rows, ("exponent", "value", "error", "estimates over t")),
+            table([("Kaplan–Yorke dimension", dimension), ("status", self.status.name)]),
+        )
 
 
 def lyapunov_exponents(

@@ -24,6 +24,8 @@ from dynlib.spec.work import step_work, work_of, work_of_calls
 Reals = NDArray[np.floating]
 TRIALS = 6
 """Points at which a stated Jacobian is compared with the derived one."""
+ITERATIONS = 60
+"""Of the power iteration; an estimate of a few per cent will do."""
 MAX_CHECKED = 20_000.0
 """Operations of the equations and of a stated Jacobian up to which they are compared: about a second, at most."""
 
@@ -78,6 +80,25 @@ class Derivatives:
         with np.errstate(all="ignore"):
             module.jacobian(*self._given(linear.needs, at), found, self._tables)
         return found
+
+    def fastest_decay(self, at: Point) -> float:
+        """How fast the mode with the eigenvalue of greatest modulus decays, 1/time, found by power iteration.
+
+        NaN where that eigenvalue is not real, or not alone: then the iteration settles on no direction.
+        """
+        rows, cols, values = self.sparsity.rows, self.sparsity.cols, self.elements(at).astype(np.float64)
+        n = self.model.n_states
+        direction: NDArray[np.float64] = 1.0 + np.arange(n) % 7 / 7.0  # some direction, the same every time
+        rate, off = 0.0, np.inf
+        for _ in range(ITERATIONS):
+            direction = direction / np.linalg.norm(direction)
+            image: NDArray[np.float64] = np.bincount(rows, values * direction[cols], n).astype(np.float64)
+            rate = float(direction @ image)
+            off = float(np.linalg.norm(image - rate * direction))
+            if not image.any() or not np.isfinite(image).all():
+                break
+            direction = image
+        return -rate if off < 0.1 * abs(rate) else float("nan")
 
     def time_slope(self, at: Point) -> Reals:
         """The derivative with respect to time, shape (n,)."""

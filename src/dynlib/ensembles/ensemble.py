@@ -16,7 +16,8 @@ import numpy as np
 from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
-from dynlib.runtime.driver import Progress, Task
+from dynlib.runtime.driver import Task
+from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
 from dynlib.session.full_model import FullModel, build
 from dynlib.session.run_plan import FAR, checked_seed

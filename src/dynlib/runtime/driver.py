@@ -1,10 +1,9 @@
-"""The driver: runs a kernel in chunks, gives it room to record, and listens for Ctrl-C and progress in between."""
+"""The driver: runs a kernel in chunks, gives it room to record, listens for Ctrl-C and tells of progress in between."""
 
 from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,14 +16,13 @@ import numpy as np
 
 from dynlib.compile.kernel import Kernel
 from dynlib.compile.layout import TIME_TOLERANCE
+from dynlib.runtime.progress import Passing, Watch
 from dynlib.runtime.state import Array, SessionState, next_grid_index
 from dynlib.runtime.trace import Trace
 from dynlib.status import Status
 
-Progress = Callable[[float, float], None]
-"""Called with the fraction done (NaN if unknown) and the time reached."""
-
-_CHUNK_SECONDS = 0.1
+_CHUNK_SECONDS = 0.05
+_SMALL = 16  # states; the first chunk of a larger system, whose steps may take long, is shorter
 _BLOCK_BYTES = 32 * 2**20
 _FORESEEN_BYTES = 2**30
 
@@ -138,14 +136,14 @@ def drive(
     select: Array,
     recording: Recording,
     buffers: Buffers,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
     trace: Trace | None = None,
     keeper: Keeper | None = None,
 ) -> SessionState:
     """Run until the task is done; the new state carries the status. What was recorded is added to `recording`.
 
-    A `trace` is offered the states at pauses. A `keeper` is given the recording at pauses and whenever a buffer is
-    full, so that memory stays bounded; with it SIGTERM stops a run as Ctrl-C does.
+    A `watch` is told of the way, a `trace` is offered the states at pauses. A `keeper` is given the recording at pauses
+    and whenever a buffer is full, so that memory stays bounded; with it SIGTERM stops a run as Ctrl-C does.
     """
     times, reals, counts = state.times.copy(), state.reals.copy(), state.counts.copy()
     config = np.array(state.config, dtype=np.float64)
@@ -170,8 +168,10 @@ def drive(
             n_events = max(1, buffers.logs)
     samples, events = recording.sample_block(rows), recording.event_block(n_events)
     mode = 0 if not task.recording else 2 if task.start_sample else 1
-    chunk = buffers.steps
-    t_first = state.t
+    chunk = _first_chunk(kernel, buffers)
+    t_first, n_first = state.t, state.step
+    to_time = math.isfinite(task.horizon)
+    span = task.horizon - t_first if to_time else float(task.n_limit - n_first)
     n_limit, limit_status = task.n_limit, task.limit_status
     function = kernel.function
 
@@ -216,7 +216,7 @@ def drive(
             if status is Status.PAUSED and ahead == chunk and elapsed < _CHUNK_SECONDS / 2:
                 chunk = min(2 * chunk, 2**40)
             elif elapsed > 2 * _CHUNK_SECONDS:
-                chunk = max(chunk // 2, 16)
+                chunk = max(int(chunk * _CHUNK_SECONDS / elapsed), 1)
             if status is Status.PAUSED:
                 paused = now
                 if keeper is not None:
@@ -228,10 +228,10 @@ def drive(
                     n_limit, limit_status = int(counts[n_slot]), Status.INTERRUPTED
                 if trace is not None:
                     trace.offer(here)
-            if progress is not None:
-                t = float(times[t_slot])
-                span = task.horizon - t_first
-                progress((t - t_first) / span if math.isfinite(span) and span > 0 else math.nan, t)
+            if watch is not None:
+                t, steps = float(times[t_slot]), int(counts[n_slot]) - n_first
+                fraction = (t - t_first if to_time else steps) / span if span > 0 else math.nan
+                watch(Passing(fraction, t, task.horizon, steps, here if status is Status.PAUSED else None))
     seal()
     if keeper is not None and flag.raised:
         keeper.stopped_by(flag.number)
@@ -240,19 +240,9 @@ def drive(
     return state.moved(times, reals, counts, status)
 
 
-def progress_line(after: float = 1.0) -> Progress:
-    """A progress display on standard error that appears only when a run takes longer than `after` seconds."""
-    began = time.perf_counter()
-    shown = [0.0]
-
-    def show(fraction: float, now: float) -> None:
-        seconds = time.perf_counter() - began
-        if seconds < after or seconds - shown[0] < 0.2:
-            return
-        shown[0] = seconds
-        part = f"{100 * fraction:5.1f} %  " if math.isfinite(fraction) else ""
-        left = f"  {seconds / fraction - seconds:.0f} s left" if math.isfinite(fraction) and fraction > 0 else ""
-        sys.stderr.write(f"\r{part}t = {now:g}  {seconds:.0f} s{left}   ")
-        sys.stderr.flush()
-
-    return show
+def _first_chunk(kernel: Kernel, buffers: Buffers) -> int:
+    """So many steps that they are over soon, whatever one takes: that is not known before."""
+    n = kernel.layout["y"].size
+    if not kernel.jit:
+        return min(buffers.steps, 64)
+    return buffers.steps if n <= _SMALL else max(1, buffers.steps * _SMALL // n**2)

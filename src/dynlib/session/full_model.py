@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from dynlib.compile.kernel import Kernel, build_kernel
 from dynlib.errors import ConfigError, ModelError, UnknownNameError, Where, suggest
-from dynlib.runtime.driver import Buffers, Keeper, Progress, Recording, Task, drive
+from dynlib.markup import table
+from dynlib.runtime.driver import Buffers, Keeper, Recording, Task, drive
+from dynlib.runtime.progress import Watch
 from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
 from dynlib.session.keywords import check_keywords
@@ -106,7 +108,7 @@ class FullModel:
         task: Task,
         columns: tuple[str, ...] = (),
         buffers: Buffers = DEFAULT_BUFFERS,
-        progress: Progress | None = None,
+        watch: Watch | None = None,
         trace: Trace | None = None,
         keeper: Keeper | None = None,
     ) -> tuple[SessionState, Recording]:
@@ -116,7 +118,7 @@ class FullModel:
         if select is None:
             select = self._selections[columns] = self._selection(columns)
         return drive(
-            self.kernel_for(state.config), state, task, select, recording, buffers, progress, trace, keeper
+            self.kernel_for(state.config), state, task, select, recording, buffers, watch, trace, keeper
         ), recording
 
     def _selection(self, columns: tuple[str, ...]) -> Array:
@@ -218,6 +220,13 @@ class FullModel:
             raise UnknownNameError("scalar parameter", name, scalars)
         return self._derivatives.parameter_slope(name, self._point(self._state_of(t, y, params)))
 
+    def fastest_decay_at(self, state: SessionState) -> float:
+        """The rate at which the fastest mode decays at a state, 1/time; NaN where there is no Jacobian."""
+        try:
+            return self._derivatives.fastest_decay(self._point(state))
+        except ModelError:
+            return nan
+
     def _state_of(self, t: float | None, y: Given | None, params: Given | None) -> SessionState:
         state = self.initial_state()
         if t is not None and not (is_number(t) and isfinite(t)):
@@ -238,9 +247,25 @@ class FullModel:
 
         return Point(state.t, state["y"], state["params"], lags)
 
+    @property
+    def _mode(self) -> str:
+        return "compiled" if self.kernel.jit else "interpreted"
+
     def __repr__(self) -> str:
-        mode = "compiled" if self.kernel.jit else "interpreted"
-        return f"<FullModel {self.model.name!r}: {self.stepper.name}, {self.model.dtype}, {mode}>"
+        return f"<FullModel {self.model.name!r}: {self.stepper.name}, {self.model.dtype}, {self._mode}>"
+
+    def _repr_html_(self) -> str:
+        options = zip(self.stepper.option_names, self.config, strict=True)
+        facts = [
+            ("stepper", f"{self.stepper.name}, order {self.stepper.order}"),
+            ("dt", f"{self.dt:g}" if self.dt else "chosen by the stepper"),
+            ("options", ", ".join(f"{name} = {value:g}" for name, value in options) or "—"),
+            (
+                "arithmetic",
+                f"{self.model.dtype}, {self.kernel.math}, {'compiled' if self.kernel.jit else 'interpreted'}",
+            ),
+        ]
+        return self.model._repr_html_() + table(facts)
 
 
 def build(

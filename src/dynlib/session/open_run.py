@@ -13,7 +13,7 @@ import numpy as np
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
 from dynlib.results.export import FORMATS, export_results, format_named, format_of
-from dynlib.runtime.driver import Progress
+from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
 from dynlib.session.run_directory import Checkpoint, RunDirectory, folder_of
 from dynlib.session.sample_store import SampleStore

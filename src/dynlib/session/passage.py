@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynlib.runtime.driver import Buffers, Progress, Recording
+from dynlib.runtime.driver import Buffers, Recording
+from dynlib.runtime.progress import Watch
 from dynlib.runtime.state import SessionState
 from dynlib.runtime.trace import Trace
 from dynlib.session.accumulator import Accumulator
@@ -38,7 +39,7 @@ def carry_out(
     trace: Trace,
     accumulator: Accumulator,
     buffers: Buffers,
-    progress: Progress | None,
+    watch: Watch | None,
     journal: Journal | None,
 ) -> Passage:
     """Run a plan; what is recorded goes to the accumulator.
@@ -51,7 +52,7 @@ def carry_out(
     if extent.transient_end is not None:
         if journal is not None:
             journal.enter(trail, start, extent.transient_end)
-        state, _ = full.advance(start, extent.transient_task(), (), buffers, progress, trace, journal)
+        state, _ = full.advance(start, extent.transient_task(), (), buffers, watch, trace, journal)
         trail = trail.then(stretch_of(start, state))
         if not state.status.ok:
             trace.worked(time.perf_counter() - began, state)
@@ -69,7 +70,7 @@ def carry_out(
         if plan.recording and not accumulator.is_open:
             accumulator.open_segment(full, plan.columns, plan.tag, first, plan.resume)
         journal.enter(trail, state, None)
-    after, recording = full.advance(state, task, plan.columns, buffers, progress, trace, journal)
+    after, recording = full.advance(state, task, plan.columns, buffers, watch, trace, journal)
     trail = trail.then(stretch_of(state, after))
     if plan.recording:
         if journal is None:

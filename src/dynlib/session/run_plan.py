@@ -11,7 +11,8 @@ import numpy as np
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, ResumeError, UnknownNameError
-from dynlib.runtime.driver import Progress, Task
+from dynlib.runtime.driver import Task
+from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import SessionState
 from dynlib.session.accumulator import Accumulator, columns_named
 from dynlib.session.every import DEFAULT_CHECKPOINT

@@ -28,8 +28,10 @@ from dynlib.errors import (
     UnknownNameError,
     shortened,
 )
+from dynlib.markup import markup, panel, table
 from dynlib.results import Results, ResultsView
-from dynlib.runtime.driver import Buffers, Progress, Task, progress_line
+from dynlib.runtime.driver import Buffers, Task
+from dynlib.runtime.progress import CrawlWarning, Passing, Progress, ProgressDisplay, Watch
 from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace, within_budget
 from dynlib.session.accumulator import Accumulator, columns_named, view_of
@@ -69,6 +71,10 @@ if TYPE_CHECKING:  # what follows is imported where it is used first: a session 
     from dynlib.session.run_directory import RunDirectory
     from dynlib.session.snapshot_file import SnapshotMeta
 
+MOST_VALUES = 24
+"""States and parameters that a notebook shows of a session."""
+_QUIET_SECONDS = 60.0
+"""How long a warning about a slow run is not repeated."""
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -119,6 +125,11 @@ class RunOutcome:
         """Whether the run reached its horizon or its stop condition."""
         return self.status.ok
 
+    def _repr_html_(self) -> str:
+        rows = [("t", f"{self.t:g}"), ("steps", f"{self.steps}"), ("seconds", f"{self.seconds:.3g}")]
+        rows += [("segment", self.segment)] if self.segment is not None else []
+        return panel(f"run {self.kind}: {self.status.name}", f"<p>{markup(self.status.meaning)}</p>", table(rows))
+
 
 class Sim:
     """A simulation to hold: `run`, `create_snapshot`, `reset`, `assign`, `export_snapshot`, and go on.
@@ -156,6 +167,7 @@ class Sim:
         self._snapshots: dict[str, Snapshot] = {}
         self._presets = PresetShelf(self._full.model)
         self._busy, self._doing = threading.Lock(), ""
+        self._quiet_until = 0.0  # until when no warning about slow runs is repeated
         self._clear_recording()
 
     # -- what it is --------------------------------------------------------------------------------------------
@@ -281,6 +293,20 @@ class Sim:
             f"{len(self._snapshots)} snapshots>"
         )
 
+    def _repr_html_(self) -> str:
+        full, recording = self._full, self._recording
+        values = {**self.state_dict(), **self.param_dict()}
+        now = [(name, f"{v:.6g}" if is_number(v) else f"{len(v)} elements") for name, v in values.items()]
+        facts = [
+            ("stepper", full.stepper.name),
+            ("t", f"{self.t:g}"),
+            ("step", f"{self.step}"),
+            ("status", self._state.status.name),
+            ("recorded", f"{recording.rows} samples in {len(recording.segments)} segments"),
+            ("snapshots", ", ".join(self._snapshots) or "—"),
+        ]
+        return panel(f"session of {full.model.name}", table(facts), table(now[:MOST_VALUES], ("name", "value now")))
+
     # -- run ---------------------------------------------------------------------------------------------------
 
     @_exclusive
@@ -368,7 +394,8 @@ class Sim:
         accumulator = self._recording if resume else Accumulator(full)
         plan = arguments.plan(full, start, accumulator)
         directory = self._directory_for(arguments)
-        report = progress_line() if arguments.progress is True else arguments.progress or None
+        display = ProgressDisplay() if arguments.progress is True else None
+        watch = self._watch(display, arguments.progress)
         before = dict(self._snapshots), self._trail, self._mark_trail
         if "initial" not in self._snapshots:
             self._keep_initial()
@@ -381,17 +408,20 @@ class Sim:
         failure, terminated, kind = None, False, "continued" if resume else "started"
         try:
             if directory is None:
-                passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, report, None)
+                passage = carry_out(full, plan, start, start, trail, trace, accumulator, self._buffers, watch, None)
             else:
                 from dynlib.session.stored_run import Standing, run_in_directory
 
                 here = Standing(start, trail, trace, accumulator)
-                found = run_in_directory(full, directory, arguments, plan, here, self._buffers, report, resume_or_start)
+                found = run_in_directory(full, directory, arguments, plan, here, self._buffers, watch, resume_or_start)
                 passage, accumulator = found.passage, found.accumulator
                 failure, terminated, kind = found.failure, found.terminated, found.kind
         except BaseException:  # nothing has come of the run
             self._snapshots, self._trail, self._mark_trail = before
             raise
+        finally:
+            if display is not None:
+                display.close()
         after = passage.state
         self._state, self._state_full = after, self._state_full if resume else self._mark_full
         self._trail, self._recording, self._directory = passage.trail, accumulator, directory
@@ -415,6 +445,30 @@ class Sim:
             accumulator.segments[-1].name if plan.recording and accumulator.segments else None,
             kind,
         )
+
+    def _watch(self, display: ProgressDisplay | None, given: bool | Progress) -> Watch | None:
+        """Who looks at a run on its way: the display or the user's function, and the warning where it may be needed."""
+        stepper = self._full.stepper
+        crawl = None
+        if stepper.family == "explicit_rk" and stepper.adaptive and time.monotonic() >= self._quiet_until:
+            crawl = CrawlWarning(stepper.name, self._full.fastest_decay_at, self._crawl_was_said)
+        shown: Watch | None = display
+        if not isinstance(given, bool):
+
+            def shown(at: Passing) -> None:
+                given(at.fraction, at.t)
+
+        if crawl is None or shown is None:
+            return crawl or shown
+
+        def both(at: Passing) -> None:
+            shown(at)
+            crawl(at)
+
+        return both
+
+    def _crawl_was_said(self) -> None:
+        self._quiet_until = time.monotonic() + _QUIET_SECONDS
 
     def _directory_for(self, arguments: RunArguments) -> RunDirectory | None:
         """The directory that a run goes to: the one it names, or the one that the recording stands in."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, NumericsWarning, ResumeError, SnapshotFileError, StoreError
-from dynlib.runtime.driver import Buffers, Progress
+from dynlib.runtime.driver import Buffers
+from dynlib.runtime.progress import Watch
 from dynlib.runtime.state import SessionState
 from dynlib.runtime.trace import Trace
 from dynlib.session.accumulator import Accumulator
@@ -62,7 +63,7 @@ def run_in_directory(
     plan: RunPlan,
     here: Standing,
     buffers: Buffers,
-    progress: Progress | None,
+    watch: Watch | None,
     again: bool,
 ) -> StoredPassage:
     """Run a plan in a directory. With `again` a run that stands there is continued, else it is refused.
@@ -93,7 +94,7 @@ def run_in_directory(
             directory.update_plan(_plan_document(arguments, asked))
         else:
             _begin(full, directory, arguments, plan, here)
-        return replace(_carried_out(full, directory, plan, here, origin, buffers, progress, every), kind=kind)
+        return replace(_carried_out(full, directory, plan, here, origin, buffers, watch, every), kind=kind)
     finally:
         directory.lock.release()
 
@@ -260,7 +261,7 @@ def _carried_out(
     here: Standing,
     origin: SessionState,
     buffers: Buffers,
-    progress: Progress | None,
+    watch: Watch | None,
     every: Every,
 ) -> StoredPassage:
     accumulator = here.accumulator
@@ -269,7 +270,7 @@ def _carried_out(
     before, last_t = journal.position(here.state), accumulator.last_t
     try:
         passage = carry_out(
-            full, plan, here.state, origin, here.trail, here.trace, accumulator, buffers, progress, journal
+            full, plan, here.state, origin, here.trail, here.trace, accumulator, buffers, watch, journal
         )
     except BaseException:
         accumulator.rewind(before, last_t)
