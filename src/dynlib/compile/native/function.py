@@ -16,7 +16,8 @@ class NativeFunction:
     """What stands in the place of a function of a generated module; it takes positional arguments.
 
     The types of the first call are those of all calls. Arrays are in C order; those that are written to do not overlap
-    with others. Raises `TypeError` and `BufferError` for arguments of other kinds.
+    with others, which nobody checks. Raises `TypeError`, `ValueError` and `BufferError` for arguments of other kinds,
+    before anything is computed.
     """
 
     def __init__(self, function: FunctionType, module: ModuleType, source: str, contract: bool, store: Store) -> None:
@@ -64,7 +65,7 @@ class NativeFunction:
 
         translation = Translation(self._module, self._source, contract=self._contract)
         outer = translation.function(self._function, kinds, outer=True)
-        return translation.text() + "\n" + entry(outer.name, kinds, outer.returned or NOTHING)
+        return translation.text() + "\n" + entry(outer.name, kinds, outer.written, outer.returned or NOTHING)
 
 
 def compile_module(module: ModuleType, source: str, *, contract: bool, store: Store) -> None:

@@ -3,7 +3,9 @@
 The language is small: numbers, arrays in C order, loops, branches, calls of other such functions. Its arithmetic is
 that of Python and NumPy: whole numbers of 64 bits, floor division, float32 only where all operands are. Nothing is
 reordered or contracted unless `contract` is given, so that interpreted and compiled code agree to the bit. Indices are
-not checked. A variable has the type of what it was given last; where ways meet, the type in which all fit.
+not checked: those of models are proven when a model is read, and negative ones do not count from the end. A variable
+has the type of what it was given last; where ways meet, the type in which all fit. What Python has beside that is an
+error here.
 """
 
 from __future__ import annotations
@@ -43,17 +45,32 @@ from dynlib.spec.expressions import C_FUNCTIONS
 _INTRINSICS = {np.sqrt: "sqrt", np.floor: "floor", np.ceil: "ceil", np.trunc: "trunc", np.rint: "rint"}
 _C_ONE = {getattr(elementary, name): name for name in (*C_FUNCTIONS, "exp2")}
 _C_TWO = {elementary.power: "pow", elementary.atan2: "atan2", np.nextafter: "nextafter"}
+_ARGUMENTS = dict.fromkeys((*_INTRINSICS, *_C_ONE, np.float64, np.float32, np.int64, float, int, len, abs), 1)
+_ARGUMENTS |= dict.fromkeys((*_C_TWO, np.copysign, np.fmod), 2) | {elementary.fused: 3}
 _CASTS = {np.float64: F64, np.float32: F32, np.int64: I64, float: F64, int: I64}
 _INTEGER = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
             ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
 _FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _ORDER = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 _ON_STACK = 2**16
-"""Bytes of the largest array that lies on the stack."""
-_MOST_PASSES = 8
+"""Bytes that the arrays of one function take on the stack; threads have little of it."""
+_MOST_PASSES = 100
 _LEAVE = "; leave"
 _FREE = "declare void @free(ptr) nounwind"
 _MALLOC = "declare noalias ptr @malloc(i64) nounwind"
+_ROOM = """\
+define internal noalias ptr @room(i64 %size) nounwind {
+entry:
+  %found = call noalias ptr @malloc(i64 %size)
+  %none = icmp eq ptr %found, null
+  br i1 %none, label %end, label %have
+end:
+  call void @llvm.trap()
+  unreachable
+have:
+  ret ptr %found
+}"""
+"""Memory; where there is none the process ends, before anything is written through a null address."""
 
 
 class Translation:
@@ -75,6 +92,8 @@ class Translation:
             name = f"{function.__name__}.{len(self.finished)}"
             found = self.finished[key] = _Function(self, name, function, self._tree(function), kinds, outer)
             found.translate()
+        elif not self.finished[key].text:
+            raise TranslationError(f"{function.__name__} calls itself")
         return self.finished[key]
 
     def _tree(self, function: FunctionType) -> ast.FunctionDef:
@@ -118,6 +137,8 @@ class _Function:
         )
         self.returned: Type | None = None
         self.met: dict[tuple[int, str], dict[str, Type]] = {}  # types of variables at the head and the end of loops
+        self.roots: dict[str, frozenset[int]] = {}  # which arguments a variable may be a part of
+        self.written: frozenset[int] = frozenset()  # which arguments are written to
         self.text = ""
 
     # -- the whole ---------------------------------------------------------------------------------------------
@@ -125,9 +146,9 @@ class _Function:
     def translate(self) -> None:
         """Repeat until the types of all variables stand still where ways meet; the last text counts."""
         for _ in range(_MOST_PASSES):
-            before = {key: dict(types) for key, types in self.met.items()}, self.returned
+            before = {key: dict(types) for key, types in self.met.items()}, self.returned, dict(self.roots)
             self._once()
-            if before == (self.met, self.returned):
+            if before == (self.met, self.returned, self.roots):
                 return
         raise TranslationError(f"the types of {self.function.__name__} do not settle")
 
@@ -136,22 +157,25 @@ class _Function:
         self.slots: dict[str, str] = {}
         self.entry: list[str] = []
         self.heap: list[str] = []
-        self.count = 0
+        self.count = self.on_stack = 0
         self.closed = False
         self.loops: list[tuple[int, str, str]] = []
         self.now: dict[str, Type] = {}
         self.reached: set[str] = set()
         self.kinds_of: dict[int, Type] = {}
         parameters = []
-        if len(self.kinds) != len(self.tree.args.args):
-            raise TranslationError(f"{self.function.__name__} takes {len(self.tree.args.args)} arguments")
-        for k, (arg, kind) in enumerate(zip(self.tree.args.args, self.kinds, strict=True)):
+        given = self.tree.args
+        if given.posonlyargs or given.kwonlyargs or given.vararg or given.kwarg or given.defaults:
+            raise self.unknown("arguments", given)
+        if len(self.kinds) != len(given.args):
+            raise TranslationError(f"{self.function.__name__} takes {len(given.args)} arguments, not {len(self.kinds)}")
+        for k, (arg, kind) in enumerate(zip(given.args, self.kinds, strict=True)):
             if isinstance(kind, ArrayType):
                 # only the arrays of the outermost function are known not to overlap
                 parameters.append(f"ptr {'noalias ' if self.outer else ''}%a{k}")
                 dims = tuple(f"%a{k}.{d}" for d in range(kind.ndim))
                 parameters += [f"i64 {d}" for d in dims]
-                self.assign(arg.arg, Value(kind, f"%a{k}", dims))
+                self.assign(arg.arg, Value(kind, f"%a{k}", dims, roots=frozenset({k})))
             elif isinstance(kind, Scalar):
                 parameters.append(f"{kind.llvm} %a{k}")
                 self.assign(arg.arg, Value(kind, f"%a{k}"))
@@ -170,6 +194,10 @@ class _Function:
             f"{head} {llvm_of(self.returned or NOTHING)} @{self.name}({', '.join(parameters)}) nounwind"
             f"{attributes} {{\nentry:\n" + "\n".join([*self.entry, *body]) + "\n}"
         )
+
+    def unknown(self, what: str, node: ast.AST) -> TranslationError:
+        """What is said of a construct that is not part of the language."""
+        return TranslationError(f"unknown {what} in {self.function.__name__}: {ast.unparse(node)}")
 
     # -- emission ----------------------------------------------------------------------------------------------
 
@@ -211,10 +239,10 @@ class _Function:
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """What is emitted inside is forgotten."""
-        kept = self.lines, self.closed, self.count
-        self.lines = []
+        kept = self.lines, self.closed, self.count, self.reached
+        self.lines, self.reached = [], set(self.reached)
         yield
-        self.lines, self.closed, self.count = kept
+        self.lines, self.closed, self.count, self.reached = kept
 
     def kind_of(self, node: ast.expr) -> Type:
         """The type of an expression."""
@@ -237,6 +265,7 @@ class _Function:
         """Give a variable a value; from here on it has its type."""
         kind = self.now[name] = value.type
         if isinstance(kind, ArrayType):
+            self.roots[name] = self.roots.get(name, frozenset()) | value.roots
             self.emit(f"store ptr {value.text}, ptr {self.slot(name, 'ptr')}")
             for d, size in enumerate(value.dims):
                 self.emit(f"store i64 {size}, ptr {self.slot(f'{name}.{d}', 'i64')}")
@@ -251,7 +280,7 @@ class _Function:
         if isinstance(kind, ArrayType):
             address = self.register(f"load ptr, ptr {self.slot(name, 'ptr')}", I64).text
             dims = [self.register(f"load i64, ptr {self.slot(f'{name}.{d}', 'i64')}", I64) for d in range(kind.ndim)]
-            return Value(kind, address, tuple(d.text for d in dims))
+            return Value(kind, address, tuple(d.text for d in dims), roots=self.roots[name])
         assert isinstance(kind, Scalar)
         return self.register(f"load {kind.llvm}, ptr {self.slot(f'{name}:{kind.name}', kind.llvm)}", kind)
 
@@ -292,9 +321,11 @@ class _Function:
                 self.fork(self.truth(test), body, other)
             case ast.While(test=test, body=body, orelse=[]):
                 self.repeat(node, None if isinstance(test, ast.Constant) and test.value is True else test, body)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), body=body):
+            case ast.For(
+                target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), body=body, orelse=[]
+            ):
                 self.count_through(name, args, body)
-            case ast.For(target=ast.Name(id=name), iter=ast.Attribute(value=array, attr="flat")):
+            case ast.For(target=ast.Name(id=name), iter=ast.Attribute(value=array, attr="flat"), orelse=[]):
                 self.go_through(name, node, self.value(array))
             case ast.Break():
                 self.meet(self.loops[-1][0], "end")
@@ -303,7 +334,7 @@ class _Function:
                 self.meet(self.loops[-1][0], "more")
                 self.jump(self.loops[-1][1])
             case _:
-                raise TranslationError(f"unknown statement: {ast.unparse(node)}")
+                raise self.unknown("statement", node)
 
     def open(self, label: str) -> None:
         """A new block that only jumps lead to."""
@@ -376,12 +407,14 @@ class _Function:
         elif isinstance(kind, TupleType):
             packed = "undef"
             for k, (item, wanted) in enumerate(zip(value.items, kind.items, strict=True)):
-                assert isinstance(wanted, Scalar)
+                if not isinstance(wanted, Scalar):
+                    raise TranslationError(f"{self.function.__name__} returns {wanted} in a tuple")
                 text = f"insertvalue {llvm_of(kind)} {packed}, {wanted.llvm} {self.cast(item, wanted).text}, {k}"
                 packed = self.register(text, wanted).text
             self.emit(f"ret {llvm_of(kind)} {packed}")
+        elif not isinstance(kind, Scalar):
+            raise TranslationError(f"{self.function.__name__} returns {kind}")
         else:
-            assert isinstance(kind, Scalar)
             self.emit(f"ret {kind.llvm} {self.cast(value, kind).text}")
         self.closed = True
 
@@ -391,31 +424,35 @@ class _Function:
                 self.assign(name, value)
             case ast.Tuple(elts=targets):
                 if len(targets) != len(value.items):
-                    raise TranslationError(f"{len(value.items)} values for {ast.unparse(target)}")
+                    raise self.unknown(f"assignment of {len(value.items)} values", target)
                 for each, item in zip(targets, value.items, strict=True):
                     self.store(each, item)
             case ast.Subscript(slice=ast.Slice()):
                 self.fill(target, value)
             case ast.Subscript():
                 array, address = self.place(target)
-                element = array.element
+                self.written |= array.roots
+                assert isinstance(array.type, ArrayType)
+                element = array.type.element
+                if element.scalar is I64 and value.type not in (I64, BOOL):
+                    raise self.unknown("assignment of a float to an array of whole numbers", target)
                 text = self.cast(value, element.scalar).text
                 if element.llvm != element.scalar.llvm:
                     text = self.register(f"trunc {element.scalar.llvm} {text} to {element.llvm}", I64).text
                 self.emit(f"store {element.llvm} {text}, ptr {address}")
             case _:
-                raise TranslationError(f"unknown target: {ast.unparse(target)}")
+                raise self.unknown("target", target)
 
     def count_through(self, name: str, args: list[ast.expr], body: list[ast.stmt]) -> None:
         """`for name in range(…)`."""
-        given = [self.cast(self.value(a), I64) for a in args]
+        given = [self.index(a) for a in args]
         start, stop, step = [
             (number(0, I64), given[0], number(1, I64)),
             (*given[:2], number(1, I64)),
             (*given[:3],),
         ][len(given) - 1]
-        if not isinstance(step.constant, int):
-            raise TranslationError("the step of a loop is a constant")
+        if not isinstance(step.constant, int) or step.constant == 0:
+            raise TranslationError(f"the step of a loop in {self.function.__name__} is no constant")
         loop = id(args)
         counter = self.slot(f"for.{loop}", "i64")
         self.emit(f"store i64 {start.text}, ptr {counter}")
@@ -433,6 +470,11 @@ class _Function:
         self.meet(loop, "more")
         self.begin(more)
         ahead = self.register(f"load i64, ptr {counter}", I64)
+        if abs(step.constant) != 1:  # the step may lead beyond 64 bits
+            near, far = (stop, ahead) if step.constant > 0 else (ahead, stop)
+            rest, on = self.register(f"sub i64 {near.text}, {far.text}", I64), self.label()
+            self.branch(self.register(f"icmp ugt i64 {rest.text}, {abs(step.constant)}", BOOL), on, leave)
+            self.open(on)
         self.emit(f"store i64 {self.register(f'add nsw i64 {ahead.text}, {step.text}', I64).text}, ptr {counter}")
         self.jump(head)
         self.leave(loop, leave, end)
@@ -468,7 +510,7 @@ class _Function:
         size = array.dims[0]
         for d in array.dims[1:]:
             size = self.register(f"mul i64 {size}, {d}", I64).text
-        return Value(ArrayType(array.type.element, 1), array.text, (size,))
+        return Value(ArrayType(array.type.element, 1), array.text, (size,), roots=array.roots)
 
     def once(self, node: ast.AST, text: str, array: str) -> tuple[list[ast.expr], list[ast.stmt]]:
         """Parts of a loop over the elements of an array: the same ones in every pass, as they are known by identity."""
@@ -522,7 +564,7 @@ class _Function:
                 return self.element(node)
             case ast.Call():
                 return self.call(node)
-        raise TranslationError(f"unknown expression: {ast.unparse(node)}")
+        raise self.unknown("expression", node)
 
     def resolve(self, node: ast.expr) -> Any:
         """The Python object that a name outside of the function stands for."""
@@ -534,9 +576,9 @@ class _Function:
                 builtin = {"abs": abs, "min": min, "max": max, "len": len, "float": float, "int": int}
                 if name in builtin:
                     return builtin[name]
-            case ast.Attribute(value=ast.Name(id="np"), attr=attr):
-                return getattr(np, attr)
-        raise TranslationError(f"unknown name: {ast.unparse(node)} in {self.function.__name__}")
+            case ast.Attribute(value=ast.Name(id="np"), attr=attr) if attr in vars(np):
+                return vars(np)[attr]
+        raise self.unknown("name", node)
 
     def constant(self, found: Any) -> Value:
         if isinstance(found, bool | int | float):
@@ -562,7 +604,10 @@ class _Function:
         }.get((own, kind))  # fmt: skip
         if how is None:
             raise TranslationError(f"{own.name} is not turned into {kind.name}")
-        return self.register(f"{how} {own.llvm} {value.text} to {kind.llvm}", kind)
+        found = self.register(f"{how} {own.llvm} {value.text} to {kind.llvm}", kind)
+        if how == "fptosi":  # of what has no place in 64 bits it is some number, not undefined
+            return self.register(f"freeze i64 {found.text}", I64)
+        return found
 
     def truth(self, node: ast.expr) -> Value:
         """An expression as a condition."""
@@ -586,28 +631,34 @@ class _Function:
         kind = wider(self.scalar(left), self.scalar(right))
         if isinstance(op, ast.Div) and kind is I64:
             kind = F64
-        if isinstance(op, ast.Pow):
-            kind = F64
+        if isinstance(op, ast.Pow) and kind is not F64:
+            raise TranslationError(f"a power of {kind.name} in {self.function.__name__}")
         a, b = self.cast(left, kind), self.cast(right, kind)
         if isinstance(op, ast.Pow):
             return self.external("pow", [a, b])
         if kind is I64:
             if isinstance(op, ast.Mod | ast.FloorDiv):
                 return self.floored(isinstance(op, ast.Mod), a, b)
+            if isinstance(op, ast.LShift | ast.RShift) and not (isinstance(b.constant, int) and 0 <= b.constant < 64):
+                raise TranslationError(f"a shift in {self.function.__name__} is by no constant from 0 to 63")
             if type(op) in _INTEGER:
                 return self.register(f"{_INTEGER[type(op)]} i64 {a.text}, {b.text}", I64)
         elif isinstance(op, ast.Mod):
             return self.remainder(a, b, kind)
         elif type(op) in _FLOAT:
             return self.register(f"{_FLOAT[type(op)]}{self.home.flags} {kind.llvm} {a.text}, {b.text}", kind)
-        raise TranslationError(f"{type(op).__name__} of {kind.name}")
+        raise TranslationError(f"{type(op).__name__} of {kind.name} in {self.function.__name__}")
 
     def floored(self, rest: bool, a: Value, b: Value) -> Value:
-        """`a % b` or `a // b` of whole numbers, as Python's; 0 where b is 0."""
-        zero = None
-        if not b.constant:
+        """`a % b` or `a // b` of whole numbers, as Python's; 0 where b is 0, round to 64 bits where b is -1."""
+        zero = minus = None
+        if b.constant == -1:
+            minus, b = number(True, BOOL), number(1, I64)
+        elif not b.constant:
             zero = self.register(f"icmp eq i64 {b.text}, 0", BOOL)
-            b = self.register(f"select i1 {zero.text}, i64 1, i64 {b.text}", I64)
+            minus = self.register(f"icmp eq i64 {b.text}, -1", BOOL)
+            odd = self.register(f"or i1 {zero.text}, {minus.text}", BOOL)
+            b = self.register(f"select i1 {odd.text}, i64 1, i64 {b.text}", I64)
         left = self.register(f"srem i64 {a.text}, {b.text}", I64)
         uneven = self.register(f"icmp ne i64 {left.text}, 0", BOOL)
         signs = self.register(f"xor i64 {left.text}, {b.text}", I64)
@@ -619,6 +670,9 @@ class _Function:
         else:
             whole = self.register(f"sdiv i64 {a.text}, {b.text}", I64)
             found = self.register(f"sub i64 {whole.text}, {self.cast(below, I64).text}", I64)
+            if minus is not None:
+                other = self.register(f"sub i64 0, {a.text}", I64)
+                found = self.register(f"select i1 {minus.text}, i64 {other.text}, i64 {found.text}", I64)
         return found if zero is None else self.register(f"select i1 {zero.text}, i64 0, i64 {found.text}", I64)
 
     def remainder(self, a: Value, b: Value, kind: Scalar) -> Value:
@@ -637,7 +691,9 @@ class _Function:
     def compared(self, op: ast.cmpop, left: Value, right: Value) -> Value:
         kind = wider(self.scalar(left), self.scalar(right))
         a, b = self.cast(left, kind).text, self.cast(right, kind).text
-        order = _ORDER[type(op)]
+        order = _ORDER.get(type(op))
+        if order is None:
+            raise TranslationError(f"{type(op).__name__} in {self.function.__name__}")
         if kind is I64:
             return self.register(f"icmp {order if order in ('eq', 'ne') else 's' + order} i64 {a}, {b}", BOOL)
         return self.register(f"fcmp {'une' if order == 'ne' else 'o' + order} {kind.llvm} {a}, {b}", BOOL)
@@ -669,7 +725,7 @@ class _Function:
     def choice(self, node: ast.IfExp) -> Value:
         kind = joined(self.kind_of(node.body), self.kind_of(node.orelse))
         if not isinstance(kind, Scalar):
-            raise TranslationError(f"a choice between {kind}")
+            raise self.unknown(f"choice of {kind}", node)
         slot = self.slot(f"choice.{id(node)}:{kind.name}", kind.llvm)
         yes, no, end = self.label(), self.label(), self.label()
         self.branch(self.truth(node.test), yes, no)
@@ -682,19 +738,26 @@ class _Function:
 
     # -- arrays ------------------------------------------------------------------------------------------------
 
-    def place(self, node: ast.Subscript) -> tuple[ArrayType, str]:
-        """The array and the address of one of its elements."""
+    def place(self, node: ast.Subscript) -> tuple[Value, str]:
+        """An array and the address of one of its elements."""
         array = self.value(node.value)
-        kind = array.type
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if not isinstance(kind, ArrayType) or len(parts) != kind.ndim:
-            raise TranslationError(f"no element: {ast.unparse(node)}")
-        return kind, self.address(array, [self.index(part) for part in parts])
+        if not isinstance(array.type, ArrayType) or len(parts) != array.type.ndim:
+            raise self.unknown("element", node)
+        return array, self.address(array, [self.element_index(part) for part in parts])
 
     def index(self, node: ast.expr) -> Value:
-        found = self.cast(self.value(node), I64)
+        """A whole number: nothing else is the place of an element, or the bound of a loop."""
+        found = self.value(node)
+        if found.type is not I64:
+            raise self.unknown("whole number", node)
+        return found
+
+    def element_index(self, node: ast.expr) -> Value:
+        """The place of an element."""
+        found = self.index(node)
         if isinstance(found.constant, int) and found.constant < 0:
-            raise TranslationError(f"an index from the end: {ast.unparse(node)}")
+            raise self.unknown("index from the end", node)
         return found
 
     def address(self, array: Value, indices: list[Value]) -> str:
@@ -714,12 +777,12 @@ class _Function:
         array = self.value(node.value)
         kind = array.type
         if not isinstance(kind, ArrayType):
-            raise TranslationError(f"no array: {ast.unparse(node)}")
-        indices = [self.index(part) for part in parts]
+            raise self.unknown("element", node)
+        indices = [self.element_index(part) for part in parts]
         if len(parts) < kind.ndim:
             rest = array.dims[len(parts) :]
             address = self.address(array, [*indices, *(number(0, I64) for _ in rest)])
-            return Value(ArrayType(kind.element, len(rest)), address, rest)
+            return Value(ArrayType(kind.element, len(rest)), address, rest, roots=array.roots)
         element = kind.element
         found = self.register(f"load {element.llvm}, ptr {self.address(array, indices)}", element.scalar)
         if element.llvm == element.scalar.llvm:
@@ -731,34 +794,37 @@ class _Function:
         array = self.value(node.value)
         *outer, last = parts
         if not isinstance(array.type, ArrayType) or not isinstance(last, ast.Slice) or len(parts) != array.type.ndim:
-            raise TranslationError(f"no stretch of an array: {ast.unparse(node)}")
-        start = number(0, I64) if last.lower is None else self.index(last.lower)
-        stop = Value(I64, array.dims[-1]) if last.upper is None else self.cast(self.value(last.upper), I64)
-        address = self.address(array, [*(self.index(part) for part in outer), start])
+            raise self.unknown("stretch", node)
+        if last.step is not None:
+            raise self.unknown("stretch", node)
+        start = number(0, I64) if last.lower is None else self.element_index(last.lower)
+        stop = Value(I64, array.dims[-1]) if last.upper is None else self.element_index(last.upper)
+        address = self.address(array, [*(self.element_index(part) for part in outer), start])
         if isinstance(start.constant, int) and isinstance(stop.constant, int):
             size = str(stop.constant - start.constant)
         else:
             size = self.register(f"sub nsw i64 {stop.text}, {start.text}", I64).text
-        return Value(ArrayType(array.type.element, 1), address, (size,))
+        return Value(ArrayType(array.type.element, 1), address, (size,), roots=array.roots)
 
     def allocate(self, kind: Scalar, dims: tuple[Value, ...], zeros: bool) -> Value:
-        """A new array that lives as long as the call: small ones on the stack."""
+        """A new array that lives as long as the call, the same one in every turn of a loop; small ones on the stack."""
         element = ELEMENT_OF[kind]
         sizes = []
         for d in dims:
-            if not isinstance(d.constant, int):
-                raise TranslationError("the size of a new array is a constant")
+            if not isinstance(d.constant, int) or d.constant < 0:
+                raise TranslationError(f"the size of a new array in {self.function.__name__} is no constant")
             sizes.append(d.constant)
         count = math.prod(sizes)
         total = max(1, count) * element.size
-        if total <= _ON_STACK:
+        if self.on_stack + total <= _ON_STACK:
+            self.on_stack += total
             address = f"%s{len(self.entry)}"
             self.entry.append(f"  {address} = alloca [{max(1, count)} x {element.llvm}], align 64")
         else:
-            self.home.declare(_MALLOC)
-            self.home.declare(_FREE)
+            for needed in (_MALLOC, _FREE, "declare void @llvm.trap()", _ROOM):
+                self.home.declare(needed)
             address = f"%s{len(self.entry)}"
-            self.entry.append(f"  {address} = call noalias ptr @malloc(i64 {total})")
+            self.entry.append(f"  {address} = call noalias ptr @room(i64 {total})")
             self.heap.append(f"  call void @free(ptr {address})")
         if zeros:
             self.home.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
@@ -768,28 +834,33 @@ class _Function:
     # -- calls -------------------------------------------------------------------------------------------------
 
     def call(self, node: ast.Call) -> Value:
+        if node.keywords or not node.args:
+            raise self.unknown("way to call", node)
         match node.func:
             case ast.Attribute(value=array, attr="reshape"):
                 old = self.value(array)
-                sizes = node.args[0].elts if isinstance(node.args[0], ast.Tuple) else node.args
-                dims = tuple(self.value(d) for d in sizes)
-                assert isinstance(old.type, ArrayType)
-                return Value(ArrayType(old.type.element, len(dims)), old.text, tuple(d.text for d in dims))
+                dims = self.sizes(node.args[0], node.args)
+                if not isinstance(old.type, ArrayType):
+                    raise self.unknown("expression", node)
+                shaped = ArrayType(old.type.element, len(dims))
+                return Value(shaped, old.text, tuple(d.text for d in dims), roots=old.roots)
             case ast.Attribute(value=ast.Attribute(value=array, attr="dtype"), attr="type"):
-                kind = self.value(array).type
-                assert isinstance(kind, ArrayType)
-                return self.cast(self.value(node.args[0]), kind.element.scalar)
+                own = self.value(array).type
+                if not isinstance(own, ArrayType):
+                    raise self.unknown("expression", node)
+                return self.cast(self.value(node.args[0]), own.element.scalar)
         function = self.resolve(node.func)
         if function in (np.empty, np.zeros):
-            shape = node.args[0]
-            dims = tuple(self.value(d) for d in (shape.elts if isinstance(shape, ast.Tuple) else [shape]))
-            return self.allocate(self.dtype(node.args[1:]), dims, function is np.zeros)
+            dims = self.sizes(node.args[0], node.args[:1])
+            return self.allocate(self.dtype(node, node.args[1:]), dims, function is np.zeros)
         if function is np.array:
             return self.listed(node)
         given = [self.value(a) for a in node.args]
+        if len(given) != _ARGUMENTS.get(function, len(given)):
+            raise self.unknown("way to call", node)
         if isinstance(function, type) and function in _CASTS:
             return self.cast(given[0], _CASTS[function])
-        if function is len:
+        if function is len and isinstance(given[0].type, ArrayType):
             return Value(I64, given[0].dims[0])
         if function is abs:
             return self.magnitude(given[0])
@@ -819,24 +890,35 @@ class _Function:
             return self.register(f"bitcast i64 {self.cast(given[0], I64).text} to double", F64)
         if isinstance(function, FunctionType):
             return self.inner(function, given)
-        raise TranslationError(f"unknown function: {ast.unparse(node.func)} in {self.function.__name__}")
+        raise self.unknown("function", node.func)
 
-    def dtype(self, args: list[ast.expr]) -> Scalar:
+    def sizes(self, first: ast.expr, args: list[ast.expr]) -> tuple[Value, ...]:
+        """Sizes of an array, as a tuple or one by one."""
+        return tuple(self.index(d) for d in (first.elts if isinstance(first, ast.Tuple) else args))
+
+    def dtype(self, node: ast.Call, args: list[ast.expr]) -> Scalar:
         found = self.resolve(args[0]) if args else np.float64
+        if found not in _CASTS:
+            raise self.unknown("dtype", node)
         return _CASTS[found]
 
     def listed(self, node: ast.Call) -> Value:
         """`np.array([…])`, also of rows."""
         outer = node.args[0]
-        assert isinstance(outer, ast.List)
+        if not isinstance(outer, ast.List) or not outer.elts:
+            raise self.unknown("list of numbers", node)
         rows = [row.elts if isinstance(row, ast.List) else [row] for row in outer.elts]
         values = [[self.value(x) for x in row] for row in rows]
         kind = self.scalar(values[0][0])
         for row in values:
             for x in row:
                 kind = wider(kind, self.scalar(x))
-        kind = self.dtype(node.args[1:]) if len(node.args) > 1 else kind
+        kind = self.dtype(node, node.args[1:]) if len(node.args) > 1 else kind
         deep = isinstance(outer.elts[0], ast.List)
+        if any(
+            isinstance(row, ast.List) != deep or len(x) != len(rows[0]) for row, x in zip(outer.elts, rows, strict=True)
+        ):
+            raise self.unknown("list of numbers", node)
         dims = [number(len(rows), I64), *([number(len(rows[0]), I64)] if deep else [])]
         array = self.allocate(kind, tuple(dims), False)
         for i, row in enumerate(values):
@@ -905,8 +987,10 @@ class _Function:
         """A call of another function of this language."""
         callee = self.home.function(function, tuple(value.type for value in given))
         args = []
-        for value in given:
+        for k, value in enumerate(given):
             if isinstance(value.type, ArrayType):
+                if k in callee.written:
+                    self.written |= value.roots
                 args += [f"ptr {value.text}", *(f"i64 {d}" for d in value.dims)]
             else:
                 args.append(f"{self.scalar(value).llvm} {value.text}")
@@ -919,7 +1003,8 @@ class _Function:
             whole = self.register(text, I64).text
             items = []
             for k, item in enumerate(kind.items):
-                assert isinstance(item, Scalar)
+                if not isinstance(item, Scalar):
+                    raise TranslationError(f"{function.__name__} returns {item} in a tuple")
                 items.append(self.register(f"extractvalue {llvm_of(kind)} {whole}, {k}", item))
             return Value(kind, items=tuple(items))
         assert isinstance(kind, Scalar)

@@ -34,14 +34,16 @@ class Element:
     llvm: str
     scalar: Scalar
     size: int
+    letters: str
+    """How the buffer protocol may name it; together with the size that is one type."""
 
 
 ELEMENTS = {
-    "float64": Element("float64", "double", F64, 8),
-    "float32": Element("float32", "float", F32, 4),
-    "int64": Element("int64", "i64", I64, 8),
-    "int32": Element("int32", "i32", I64, 4),
-    "uint8": Element("uint8", "i8", I64, 1),
+    "float64": Element("float64", "double", F64, 8, "d"),
+    "float32": Element("float32", "float", F32, 4, "f"),
+    "int64": Element("int64", "i64", I64, 8, "lq"),
+    "int32": Element("int32", "i32", I64, 4, "il"),
+    "uint8": Element("uint8", "i8", I64, 1, "B"),
 }
 ELEMENT_OF = {F64: ELEMENTS["float64"], F32: ELEMENTS["float32"], I64: ELEMENTS["int64"]}
 
@@ -79,6 +81,8 @@ class Value:
     dims: tuple[str, ...] = ()
     items: tuple[Value, ...] = ()
     constant: float | int | bool | None = None
+    roots: frozenset[int] = frozenset()
+    """The arguments of the function that the array may be a part of."""
 
 
 def number(value: float | int | bool, kind: Scalar) -> Value:
@@ -86,6 +90,8 @@ def number(value: float | int | bool, kind: Scalar) -> Value:
     if kind is BOOL:
         return Value(BOOL, "true" if value else "false", constant=bool(value))
     if kind is I64:
+        if not -(2**63) <= int(value) < 2**63:
+            raise TranslationError(f"{value} has no place in 64 bits")
         return Value(I64, str(int(value)), constant=int(value))
     exact = float(np.float32(value)) if kind is F32 else float(value)
     return Value(kind, f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}", constant=exact)
