@@ -105,7 +105,9 @@ def fused(x: Any, y: Any, z: Any) -> Any:
             try:
                 value = exact / (p * q * r)  # Python rounds the quotient of whole numbers correctly
             except OverflowError:
-                value = math.copysign(math.inf, exact)
+                value = math.inf if exact > 0 else -math.inf
+    elif math.isfinite(a) and math.isfinite(b):
+        value = c  # also where the product alone is beyond all numbers
     return _like(x, value)
 
 

@@ -91,7 +91,10 @@ class Translation:
         if key not in self.finished:
             name = f"{function.__name__}.{len(self.finished)}"
             found = self.finished[key] = _Function(self, name, function, self._tree(function), kinds, outer)
-            found.translate()
+            try:
+                found.translate()
+            except TranslationError as problem:
+                raise TranslationError(f"{function.__name__}: {problem}") from None
         elif not self.finished[key].text:
             raise TranslationError(f"{function.__name__} calls itself")
         return self.finished[key]
@@ -150,7 +153,7 @@ class _Function:
             self._once()
             if before == (self.met, self.returned, self.roots):
                 return
-        raise TranslationError(f"the types of {self.function.__name__} do not settle")
+        raise TranslationError("the types of variables do not settle")
 
     def _once(self) -> None:
         self.lines: list[str] = []
@@ -168,7 +171,7 @@ class _Function:
         if given.posonlyargs or given.kwonlyargs or given.vararg or given.kwarg or given.defaults:
             raise self.unknown("arguments", given)
         if len(self.kinds) != len(given.args):
-            raise TranslationError(f"{self.function.__name__} takes {len(given.args)} arguments, not {len(self.kinds)}")
+            raise TranslationError(f"takes {len(given.args)} arguments, not {len(self.kinds)}")
         for k, (arg, kind) in enumerate(zip(given.args, self.kinds, strict=True)):
             if isinstance(kind, ArrayType):
                 # only the arrays of the outermost function are known not to overlap
@@ -180,7 +183,7 @@ class _Function:
                 parameters.append(f"{kind.llvm} %a{k}")
                 self.assign(arg.arg, Value(kind, f"%a{k}"))
             else:
-                raise TranslationError(f"{self.function.__name__} is given {kind}")
+                raise TranslationError(f"is given {kind}")
         for statement in self.tree.body:
             self.statement(statement)
         if not self.closed:
@@ -197,7 +200,7 @@ class _Function:
 
     def unknown(self, what: str, node: ast.AST) -> TranslationError:
         """What is said of a construct that is not part of the language."""
-        return TranslationError(f"unknown {what} in {self.function.__name__}: {ast.unparse(node)}")
+        return TranslationError(f"unknown {what}: {ast.unparse(node)}")
 
     # -- emission ----------------------------------------------------------------------------------------------
 
@@ -408,12 +411,12 @@ class _Function:
             packed = "undef"
             for k, (item, wanted) in enumerate(zip(value.items, kind.items, strict=True)):
                 if not isinstance(wanted, Scalar):
-                    raise TranslationError(f"{self.function.__name__} returns {wanted} in a tuple")
+                    raise TranslationError(f"returns {wanted} in a tuple")
                 text = f"insertvalue {llvm_of(kind)} {packed}, {wanted.llvm} {self.cast(item, wanted).text}, {k}"
                 packed = self.register(text, wanted).text
             self.emit(f"ret {llvm_of(kind)} {packed}")
         elif not isinstance(kind, Scalar):
-            raise TranslationError(f"{self.function.__name__} returns {kind}")
+            raise TranslationError(f"returns {kind}")
         else:
             self.emit(f"ret {kind.llvm} {self.cast(value, kind).text}")
         self.closed = True
@@ -452,7 +455,7 @@ class _Function:
             (*given[:3],),
         ][len(given) - 1]
         if not isinstance(step.constant, int) or step.constant == 0:
-            raise TranslationError(f"the step of a loop in {self.function.__name__} is no constant")
+            raise TranslationError("the step of a loop is no constant")
         loop = id(args)
         counter = self.slot(f"for.{loop}", "i64")
         self.emit(f"store i64 {start.text}, ptr {counter}")
@@ -548,6 +551,8 @@ class _Function:
                 return Value(TupleType(tuple(item.type for item in items)), items=items)
             case ast.BinOp(left=left, op=op, right=right):
                 return self.operation(op, self.value(left), self.value(right))
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as constant)):
+                return number(-constant, I64)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.negative(self.value(operand))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -632,7 +637,7 @@ class _Function:
         if isinstance(op, ast.Div) and kind is I64:
             kind = F64
         if isinstance(op, ast.Pow) and kind is not F64:
-            raise TranslationError(f"a power of {kind.name} in {self.function.__name__}")
+            raise TranslationError(f"a power of {kind.name}")
         a, b = self.cast(left, kind), self.cast(right, kind)
         if isinstance(op, ast.Pow):
             return self.external("pow", [a, b])
@@ -640,14 +645,14 @@ class _Function:
             if isinstance(op, ast.Mod | ast.FloorDiv):
                 return self.floored(isinstance(op, ast.Mod), a, b)
             if isinstance(op, ast.LShift | ast.RShift) and not (isinstance(b.constant, int) and 0 <= b.constant < 64):
-                raise TranslationError(f"a shift in {self.function.__name__} is by no constant from 0 to 63")
+                raise TranslationError("a shift is by no constant from 0 to 63")
             if type(op) in _INTEGER:
                 return self.register(f"{_INTEGER[type(op)]} i64 {a.text}, {b.text}", I64)
         elif isinstance(op, ast.Mod):
             return self.remainder(a, b, kind)
         elif type(op) in _FLOAT:
             return self.register(f"{_FLOAT[type(op)]}{self.home.flags} {kind.llvm} {a.text}, {b.text}", kind)
-        raise TranslationError(f"{type(op).__name__} of {kind.name} in {self.function.__name__}")
+        raise TranslationError(f"{type(op).__name__} of {kind.name}")
 
     def floored(self, rest: bool, a: Value, b: Value) -> Value:
         """`a % b` or `a // b` of whole numbers, as Python's; 0 where b is 0, round to 64 bits where b is -1."""
@@ -693,7 +698,7 @@ class _Function:
         a, b = self.cast(left, kind).text, self.cast(right, kind).text
         order = _ORDER.get(type(op))
         if order is None:
-            raise TranslationError(f"{type(op).__name__} in {self.function.__name__}")
+            raise TranslationError(f"{type(op).__name__}")
         if kind is I64:
             return self.register(f"icmp {order if order in ('eq', 'ne') else 's' + order} i64 {a}, {b}", BOOL)
         return self.register(f"fcmp {'une' if order == 'ne' else 'o' + order} {kind.llvm} {a}, {b}", BOOL)
@@ -812,7 +817,7 @@ class _Function:
         sizes = []
         for d in dims:
             if not isinstance(d.constant, int) or d.constant < 0:
-                raise TranslationError(f"the size of a new array in {self.function.__name__} is no constant")
+                raise TranslationError("the size of a new array is no constant")
             sizes.append(d.constant)
         count = math.prod(sizes)
         total = max(1, count) * element.size
@@ -1004,7 +1009,7 @@ class _Function:
             items = []
             for k, item in enumerate(kind.items):
                 if not isinstance(item, Scalar):
-                    raise TranslationError(f"{function.__name__} returns {item} in a tuple")
+                    raise TranslationError(f"a function returns {item} in a tuple")
                 items.append(self.register(f"extractvalue {llvm_of(kind)} {whole}, {k}", item))
             return Value(kind, items=tuple(items))
         assert isinstance(kind, Scalar)
