@@ -127,13 +127,12 @@ def test_computed_indices_with_matrices_and_series(
 
 
 WRONG = (
-    "u[i-1]", "u[i+1]", "u[9]", "u[-1]", "u[(i + 1) % 10]", "u[2*i]", "u[i*i - 64]", "u[(i - 1) % 9 + 1]", 
-    "u[i // 1 + 1]",     "u[a]", "u[x]", "u[t]", "u[u[0]]", "u[floor(x)]", "u[i % a]", "u[i // 0]", "u[i % 0]", "u[i % -3]", "u[1.5]",
-    "u[pi]", "u[1e300]", "u[2**3]", "u[i > 0]", "u[0 if x > 0 else 9]",
-    "u[i-1] if i > 0 else 0",
-    "sum(u[j] for j in range(10))",
-    "sum(u[j] for j in range(-1, 3))", "sum(u[i + j] for j in range(2))", "sum(u[j - 1] for j in range(i, 9))",
-    "sum(u[j] for j in range(a))", "sum(u[j] for j in range(8, 0, -1))", "sum(u[j-1] for j in range(9) if j > 0)",
+    "u[i-1]", "u[i+1]", "u[9]", "u[-1]", "u[(i + 1) % 10]", "u[2*i]", "u[i*i - 64]", "u[(i - 1) % 9 + 1]",
+    "u[i // 1 + 1]", "u[a]", "u[x]", "u[t]", "u[u[0]]", "u[floor(x)]", "u[i % a]", "u[i // 0]", "u[i % 0]",
+    "u[i % -3]", "u[1.5]", "u[pi]", "u[1e300]", "u[2**3]", "u[i > 0]", "u[0 if x > 0 else 9]",
+    "u[i-1] if i > 0 else 0", "sum(u[j] for j in range(10))", "sum(u[j] for j in range(-1, 3))",
+    "sum(u[i + j] for j in range(2))", "sum(u[j - 1] for j in range(i, 9))", "sum(u[j] for j in range(a))",
+    "sum(u[j] for j in range(8, 0, -1))", "sum(u[j-1] for j in range(9) if j > 0)",
     "sum(u[k] for k in range(j) for j in range(3))", "u[9007199254740993*0]", "u[j]", "lag_u(1)", "u[lag_x(1)]",
     "u[rand()]",
 )  # fmt: skip

@@ -290,7 +290,8 @@ class _Function:
     def settle(self, wanted: dict[str, Type]) -> None:
         """Variables as they are at a place where ways meet."""
         for name, kind in wanted.items():
-            if self.now.get(name, kind) != kind:
+            own = self.now.get(name, kind)
+            if own is not kind and own != kind:
                 assert isinstance(kind, Scalar)
                 self.assign(name, self.cast(self.read(name), kind))
 
@@ -299,7 +300,8 @@ class _Function:
         types = self.met.setdefault((loop, where), {})
         if not self.closed:
             for name, kind in self.now.items():
-                types[name] = joined(types.get(name, kind), kind)
+                there = types.get(name, kind)
+                types[name] = kind if there is kind else joined(there, kind)
             self.settle(types)
             self.now = {**types, **self.now}
 
@@ -364,7 +366,10 @@ class _Function:
         elif first_closed:
             after = self.now
         else:
-            after = {**first, **{name: joined(first.get(name, kind), kind) for name, kind in self.now.items()}}
+            after = {**self.now, **first}
+            for name, kind in self.now.items():
+                if after[name] is not kind:
+                    after[name] = joined(after[name], kind)
         self.settle(after)
         self.jump(end)
         later, self.lines, self.closed, self.now = self.lines, first_lines, first_closed, first

@@ -93,9 +93,13 @@ def number(value: float | int | bool, kind: Scalar) -> Value:
         if not -(2**63) <= int(value) < 2**63:
             raise TranslationError(f"{value} has no place in 64 bits")
         return Value(I64, str(int(value)), constant=int(value))
-    with np.errstate(over="ignore"):
-        exact = float(np.float32(value)) if kind is F32 else float(value)
+    exact = float(value) if kind is F64 else _narrowed(value)
     return Value(kind, f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}", constant=exact)
+
+
+def _narrowed(value: float | int) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def joined(a: Type, b: Type) -> Type:
