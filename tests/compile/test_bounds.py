@@ -17,9 +17,11 @@ from conformance.cases import CASES, full, horizon
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynlib import Buffers, ModelError, Sim, build, ode_model, setup
+from dynlib import Buffers, ModelError, Sim, build, ensemble, get_stepper, ode_model, setup
+from dynlib.compile.lanes import lane_kernel
 from dynlib.errors import ExpressionError, Where
 from dynlib.spec.expressions import parse
+from dynlib.spec.locations import load_model
 from dynlib.spec.resolve import Resolver, Scope
 
 
@@ -97,6 +99,21 @@ def test_no_kernel_leaves_its_arrays(stepper: str, kind: str, monkeypatch: pytes
         sim.reset("initial")
         sim.run(T=third, record_dt=third / 50)
     assert len(calls) > 3
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "rk45"])
+def test_no_ensemble_leaves_its_arrays(stepper: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven members, which do not fill all lanes; values on and beyond the edges of the histograms."""
+    model = load_model("builtin://ode/lorenz")
+    kernel = lane_kernel(model, get_stepper(stepper), statistics=True, jit=False, math="strict")
+    calls = watch(kernel, monkeypatch)
+    bins = {"z": (0.0, 30.0, 7), "x": (-1.0, 1.0, 3)}
+    more: dict[str, Any] = {"record_interval": 3, "histograms": bins} if stepper == "rk4" else {}
+    found = ensemble(
+        model, ic={"x": np.linspace(-30.0, 30.0, 11)}, T=0.1, stepper=stepper, statistics=True, jit=False, **more,
+    )  # fmt: skip
+    assert calls
+    assert found.shape == (11,)
 
 
 LARGE = {
