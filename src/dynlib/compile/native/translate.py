@@ -14,6 +14,7 @@ import ast
 import inspect
 import math
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
@@ -55,6 +56,8 @@ _ORDER = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq"
 _ON_STACK = 2**16
 """Bytes that the arrays of one function take on the stack; threads have little of it."""
 _MOST_PASSES = 100
+_PARSING = threading.Lock()
+"""In CPython 3.11 threads that make syntax trees at once disturb one another (`SystemError`)."""
 _LEAVE = "; leave"
 _FREE = "declare void @free(ptr) nounwind"
 _MALLOC = "declare noalias ptr @malloc(i64) nounwind"
@@ -115,7 +118,8 @@ class Translation:
 
 
 def _functions(source: str) -> dict[str, ast.FunctionDef]:
-    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    with _PARSING:
+        return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
 
 
 class _Function:
