@@ -11,6 +11,7 @@ from dynlib.compile.roots import ROOT, SLOTS, TAU, WANTS
 from dynlib.spec.barriers import Barrier
 from dynlib.spec.expressions import Name, walk
 from dynlib.spec.model import Event, Model
+from dynlib.spec.syntax import syntax_tree
 
 CHATTERS = 20
 """So many close events in a row, with no step in between, are chattering.
@@ -151,11 +152,10 @@ def located_of(model: Model, form: Form, advance: Advance, order: int, used: set
 
 def outlined(lines: list[str], form: Form) -> tuple[list[str], list[str]]:
     """The interpolation as a function of the module and its call: it is needed at many places, and compiled once."""
-    names = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Name)]
+    tree = syntax_tree("\n".join(lines))
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     functions = {
-        node.func.id
-        for node in ast.walk(ast.parse("\n".join(lines)))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     read = {node.id for node in names} - stored - functions - {"np"}

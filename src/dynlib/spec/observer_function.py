@@ -12,6 +12,7 @@ from typing import Any, overload
 from dynlib.errors import ConfigError, Where
 from dynlib.spec.expressions import is_reserved, parse
 from dynlib.spec.observer import Observer
+from dynlib.spec.syntax import syntax_tree
 
 _ALLOWED = "an observer is made of assignments (=, +=, -=, …) to single names, if, elif and else"
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
@@ -85,7 +86,7 @@ def _source(function: Any, name: str) -> tuple[ast.FunctionDef, int, str]:
         ) from None
     indented = lines[0][:1].isspace()
     try:
-        tree = ast.parse("".join(["if True:\n", *lines] if indented else lines)).body[0]
+        tree = syntax_tree("".join(["if True:\n", *lines] if indented else lines)).body[0]
     except SyntaxError:
         tree = ast.Pass()
     if isinstance(tree, ast.If):

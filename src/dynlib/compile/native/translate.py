@@ -14,7 +14,6 @@ import ast
 import inspect
 import math
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
@@ -42,6 +41,7 @@ from dynlib.compile.native.types import (
     wider,
 )
 from dynlib.spec.expressions import C_FUNCTIONS
+from dynlib.spec.syntax import syntax_tree
 
 _INTRINSICS = {np.sqrt: "sqrt", np.floor: "floor", np.ceil: "ceil", np.trunc: "trunc", np.rint: "rint"}
 _C_ONE = {getattr(elementary, name): name for name in (*C_FUNCTIONS, "exp2")}
@@ -56,8 +56,6 @@ _ORDER = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq"
 _ON_STACK = 2**16
 """Bytes that the arrays of one function take on the stack; threads have little of it."""
 _MOST_PASSES = 100
-_PARSING = threading.Lock()
-"""In CPython 3.11 threads that make syntax trees at once disturb one another (`SystemError`)."""
 _LEAVE = "; leave"
 _FREE = "declare void @free(ptr) nounwind"
 _MALLOC = "declare noalias ptr @malloc(i64) nounwind"
@@ -118,8 +116,7 @@ class Translation:
 
 
 def _functions(source: str) -> dict[str, ast.FunctionDef]:
-    with _PARSING:
-        return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    return {node.name: node for node in syntax_tree(source).body if isinstance(node, ast.FunctionDef)}
 
 
 class _Function:
