@@ -100,6 +100,19 @@ class Derivatives:
             direction = image
         return -rate if off < 0.1 * abs(rate) else float("nan")
 
+    def rhs(self, at: Point) -> Reals:
+        """The right-hand side itself, shape (n,). Raises `ModelError` for a map that draws random numbers."""
+        if self.model.random:
+            raise ModelError("the next state is drawn at random", Where(self.model.name))
+        return self._slope(self._rhs[0], "rhs", self._rhs[1], at)
+
+    @cached_property
+    def _rhs(self) -> tuple[ModuleType, Needs]:
+        form, used = self._form(), set[str]()
+        needs = form.rhs_needs
+        text = form.system("rhs", "Right-hand side.", self.model.equations, needs.lag_names(form.names), needs, used)
+        return self._module("right-hand side", used, [*form.own_functions(used), *text]), needs
+
     def time_slope(self, at: Point) -> Reals:
         """The derivative with respect to time, shape (n,)."""
         linear, module = self._linear

@@ -1,17 +1,38 @@
-"""Axes to draw on: given ones, or those of a new figure."""
+"""Axes to draw on, and the colours that all pictures share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dynlib.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that are told apart by all (Okabe & Ito, Color Universal Design, 2008)."""
+WIDE, SQUARE = (8.0, 3.5), (5.0, 4.6)
 
-def axes_or_new(ax: Axes | None) -> Axes:
-    """The Axes given, or new ones of a wide figure."""
+
+def axes_or_new(ax: Axes | None, size: tuple[float, float] = WIDE, **projection: Any) -> Axes:
+    """The Axes given, or new ones."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt  # heavy and optional
 
-    return plt.figure(figsize=(8, 3.5), layout="constrained").add_subplot()
+    made: Axes = plt.figure(figsize=size, layout="constrained").add_subplot(**projection)
+    return made
+
+
+def legend_above(ax: Axes, columns: int = 4) -> None:
+    """A legend above the Axes, where it lies over nothing."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=9)
+
+
+def two_names(names: object, most: int = 3) -> tuple[str, ...]:
+    """Names of two (or three) quantities. Raises `ConfigError`."""
+    found = tuple(names) if isinstance(names, list | tuple) else ()
+    if not 2 <= len(found) <= most or not all(isinstance(name, str) for name in found):
+        raise ConfigError(f"name 2{' or 3' if most == 3 else ''} quantities, such as ('x', 'y'), not {names!r}")
+    return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -12,11 +14,14 @@ import numpy as np
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.markup import panel, table
 from dynlib.results.preview import sparkline
-from dynlib.results.recorded import quantities_of
+from dynlib.results.recorded import free_name, quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
+from dynlib.version import VERSION
 
 if TYPE_CHECKING:
     import pandas
+    import polars
+    import xarray
 
 PREVIEWS = 8
 """Columns of which a notebook shows a curve."""
@@ -45,7 +50,7 @@ class EventView:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A table of the entries. Needs pandas."""
-        pd = _pandas()
+        pd = _optional("pandas", "pandas")
         return pd.DataFrame(
             {"t": self.t, "step": self.step, **{c: self[c] for c in self.columns if c not in ("t", "step")}}
         )
@@ -221,7 +226,7 @@ class ResultsView:
         >>> sim.results().to_pandas().columns.tolist()
         ['step', 'segment', 'v', 'u']
         """
-        pd = _pandas()
+        pd = _optional("pandas", "pandas")
         frame = pd.DataFrame(self.raw.data, columns=list(self.columns), index=pd.Index(self.t, name="t"))
         frame.insert(0, "step", self.step, allow_duplicates=True)
         labels = np.empty(len(self), dtype=object)
@@ -229,6 +234,106 @@ class ResultsView:
             labels[slice(*s.rows)] = s.name
         frame.insert(1, "segment", labels, allow_duplicates=True)
         return frame
+
+    def to_polars(self) -> polars.DataFrame:
+        """A table with the columns t, step, segment and one per recorded column. Needs polars.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> sim.results().to_polars().columns
+        ['t', 'step', 'segment', 'v', 'u']
+        """
+        pl = _optional("polars", "polars")
+        labels = np.repeat([s.name for s in self.segments], [s.rows[1] - s.rows[0] for s in self.segments])
+        taken = list(self.columns)
+        t, step, segment = (free_name(name, taken) for name in ("t", "step", "segment"))
+        table: polars.DataFrame = pl.DataFrame(
+            {t: self.t, step: self.step, segment: labels.astype(str),
+             **{name: self.raw.data[:, k] for k, name in enumerate(self.columns)}}
+        )  # fmt: skip
+        return table
+
+    def to_xarray(self) -> xarray.Dataset:
+        """A data set over the dimension t, as a netCDF export has it. Needs xarray.
+
+        The variables are the recorded quantities, with a second dimension `NAME_index` for an array state; step counts
+        and the names of segments are coordinates along t. Each event that logs has a dimension of its own,
+        `EVENT_entry`, with its times and logged values. Attributes name model, library and segments.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> data = sim.results().to_xarray()
+        >>> data["v"].dims, data.sizes["spike_entry"], float(data["v"].sel(t=50.0, method="nearest")) < 40
+        (('t',), 3, True)
+        """
+        xr = _optional("xarray", "xarray")
+        labels = np.repeat([s.name for s in self.segments], [s.rows[1] - s.rows[0] for s in self.segments])
+        taken = [*self.names, "t"]
+        coords: dict[str, Any] = {"t": ("t", self.t, {"long_name": "time"})}
+        for name, values in (("step", self.step), ("segment", labels.astype(str))):
+            coords[free_name(name, taken)] = ("t", values)
+        variables: dict[str, Any] = {}
+        for name in self.names:
+            block = self[name]
+            across = free_name(f"{name}_index", taken)
+            variables[name] = (("t",) if block.ndim == 1 else ("t", across), block)
+        for name in self.events:
+            log = self.event(name)
+            entry = free_name(f"{name}_entry", taken)
+            for label in dict.fromkeys(("t", "step", *log.columns)):
+                variables[free_name(f"{name}_{label}", taken)] = (entry, log[label])
+        attributes = {"model": self.raw.model_name, "source": f"dynlib {VERSION}",
+                      "segments": json.dumps([asdict(s) for s in self.segments])}  # fmt: skip
+        data: xarray.Dataset = xr.Dataset(variables, coords, attributes)
+        return data
+
+    def between(self, t0: float, t1: float) -> ResultsView:
+        """The samples from time `t0` to time `t1`, both included, and the events of that time.
+
+        Of several segments that passed through these times, all are kept. Raises `ConfigError`.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> part = sim.results().between(20.0, 50.0)
+        >>> part.t.min().item(), part.t.max().item()
+        (20.0, 50.0)
+        """
+        if not t0 <= t1:
+            raise ConfigError(f"between needs times t0 <= t1, not {t0!r} and {t1!r}")
+        raw, log = self.raw, self.raw.log
+        rows, entries = (raw.t >= t0) & (raw.t <= t1), (log.t >= t0) & (log.t <= t1)
+        before, earlier = np.concatenate([[0], np.cumsum(rows)]), np.concatenate([[0], np.cumsum(entries)])
+        segments = tuple(
+            replace(s, rows=(int(before[s.rows[0]]), int(before[s.rows[1]])),
+                    entries=(int(earlier[s.entries[0]]), int(earlier[s.entries[1]])))
+            for s in self.segments
+        )  # fmt: skip
+        part = replace(log, t=log.t[entries], step=log.step[entries], event=log.event[entries],
+                       values=log.values[entries])  # fmt: skip
+        return ResultsView(
+            replace(raw, t=raw.t[rows], step=raw.step[rows], at_stop=raw.at_stop[rows], data=raw.data[rows],
+                    segments=segments, log=part), self._at,
+        )  # fmt: skip
+
+    def resample(self, dt: float) -> dict[str, Array]:
+        """States and aux variables on a grid of times with spacing `dt`, by the stepper's continuous extension.
+
+        The grid begins with the first sample and ends with the last; `"t"` holds it. What is between samples is
+        computed again by the session, see `at`, whose errors it raises.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> grid = sim.results().resample(0.25)
+        >>> grid["v"].shape, grid["t"][1].item()
+        ((401,), 0.25)
+        """
+        if not (isinstance(dt, int | float) and 0.0 < dt < float("inf")):
+            raise ConfigError(f"dt must be a time span, not {dt!r}")
+        if not len(self):
+            return {"t": np.zeros(0)}
+        first, last = float(self.t[0]), float(self.t[-1])
+        grid = first + dt * np.arange(int((last - first) / dt * (1 + 1e-14) + 1e-9) + 1)
+        return {"t": grid, **self.at(grid)}
 
     def _facts(self) -> list[tuple[str, str]]:
         span = f"{self.t[0]:g} … {self.t[-1]:g}" if len(self) else "—"
@@ -263,11 +368,11 @@ class ResultsView:
         )
 
 
-def _pandas() -> Any:
+def _optional(package: str, extra: str) -> Any:
+    """A heavy package that not everybody has. Raises `DynlibError`."""
     try:
-        import pandas  # heavy and optional
+        return import_module(package)
     except ImportError:
         raise DynlibError(
-            "to_pandas() needs pandas; install it with: pip install 'dynlib[pandas]' from the checkout"
+            f"to_{package}() needs {package}; install it with: pip install 'dynlib[{extra}]' from the checkout"
         ) from None
-    return pandas

@@ -195,6 +195,15 @@ class FullModel:
         """The elements of the Jacobian at `sparsity.rows` and `sparsity.cols`; else like `jacobian`, for any size."""
         return self._derivatives.elements(self._point(self._state_of(t, y, params)))
 
+    def rhs(self, y: Given | None = None, *, t: float | None = None, params: Given | None = None) -> Array:
+        """The right-hand side (of a map, the next state) at a point, shape (n,); else like `jacobian`.
+
+        >>> full = dynlib.build("builtin://ode/van_der_pol")
+        >>> full.rhs({"x": 0.0, "y": 1.0}).tolist()
+        [1.0, 1.0]
+        """
+        return self._derivatives.rhs(self._point(self._state_of(t, y, params)))
+
     def time_derivative(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
         """The derivative of the right-hand side with respect to `t`, shape (n,); else like `jacobian`.
 
