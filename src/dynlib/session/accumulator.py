@@ -197,9 +197,9 @@ def columns_named(full: FullModel, wanted: Sequence[str] | None) -> tuple[str, .
         raise ConfigError(f"record_vars must be a list of names, such as [{every[0]!r}], not {wanted!r}")
     model = full.model
     arrays = {q.name: q.element_names for q in model.states if q.size is not None}
-    chosen: dict[str, None] = {}
+    single, chosen = set(every), dict[str, None]()
     for name in wanted:
-        if name not in arrays and name not in every:
+        if name not in arrays and name not in single:
             known = [*(q.name for q in model.states), *(a.name for a in model.aux)]
             raise UnknownNameError("variable to record", name, known)
         chosen.update(dict.fromkeys(arrays.get(name, (name,))))
