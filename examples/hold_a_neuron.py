@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import dynlib
-from dynlib.plot import mark_points, time_series
+from dynlib.plot import legend_above, mark_points, time_series
 
 MODEL = "builtin://ode/izhikevich"
 MS = 40.0
@@ -124,7 +124,7 @@ def picture(path: Path, whole: dynlib.ResultsView, branches: dict[str, dynlib.Re
         mark_points([(moment, level, "snapshot")], ax=ax)
         ax.set_ylabel("v [mV]")
         ax.set_xlabel("")
-        ax.legend(loc="upper right", fontsize=9)
+        legend_above(ax)
     rows[-1].set_xlabel("t [ms]")
     figure.suptitle("Izhikevich neuron: one snapshot, three branches")
     figure.savefig(path, dpi=130)

@@ -3,6 +3,7 @@
 Needs matplotlib.
 """
 
+from dynlib.plot.axes import legend_above
 from dynlib.plot.branches import bifurcation, compare
 from dynlib.plot.field import nullclines, vector_field
 from dynlib.plot.maps import cobweb, return_map
@@ -15,6 +16,7 @@ __all__ = [
     "bifurcation",
     "cobweb",
     "compare",
+    "legend_above",
     "mark_points",
     "nullclines",
     "phase_portrait",

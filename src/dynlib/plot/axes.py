@@ -25,7 +25,14 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float] = WIDE, **projection:
 
 
 def legend_above(ax: Axes, columns: int = 4) -> None:
-    """A legend above the Axes, where it lies over nothing."""
+    """A legend above the Axes, where it lies over nothing.
+
+    >>> import dynlib.plot
+    >>> sim = dynlib.setup("builtin://ode/izhikevich")
+    >>> outcome = sim.run(T=100.0)
+    >>> ax = dynlib.plot.time_series(sim.results(), "v")
+    >>> dynlib.plot.legend_above(ax)
+    """
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=9)
 
