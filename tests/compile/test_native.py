@@ -16,10 +16,12 @@ from __future__ import annotations
 import gc
 import itertools
 import math
+import os
 import random
 import re
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -27,15 +29,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynlib.compile import elementary
-from dynlib.compile.cache import Store, load_module
-from dynlib.compile.native import machine
+from dynlib.compile.cache import Store, load_module, unsealed
+from dynlib.compile.native import loading, machine
 from dynlib.compile.native.function import NativeFunction, compile_module
 from dynlib.compile.native.types import F64, I64, TranslationError
 from dynlib.spec.expressions import C_FUNCTIONS
@@ -669,14 +671,72 @@ def test_another_processor_or_llvm_has_its_own_code(folder: Path, monkeypatch: p
     assert function.entry((I64,))[0] != name
     contracted = NativeFunction(function._function, function._module, function._source, True, Store(folder))
     assert contracted.entry((F64,))[0] != name
-    for part, other in (("get_host_cpu_name", lambda: "another"), ("llvm_version_info", (1, 2, 3)),
-                        ("get_default_triple", lambda: "another-machine")):  # fmt: skip
+    for holder, part, other in ((loading, "_processor", lambda: ("another",)), (llvmlite, "__version__", "0.1"),
+                                (sys, "platform", "another")):  # fmt: skip
         with monkeypatch.context() as changed:
-            changed.setattr(llvm, part, other)
-            machine.description.cache_clear()
+            changed.setattr(holder, part, other)
+            loading.description.cache_clear()
             assert function.entry((F64,))[0] != name, part
-    machine.description.cache_clear()
+    loading.description.cache_clear()
     assert function.entry((F64,)) == (name, key)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared objects are loaded from memory on Linux only")
+class TestSharedObjects:
+    SOURCE = "\n\ndef kernel(x):\n    return exp(x) + power(x, 0.3) * sin(x)\n"
+    ARGUMENTS = (0.1, 0.7, 1.9, 33.3)
+
+    def values(self, folder: Path) -> tuple[list[float], bool, bool]:
+        """What it computes, whether the code came from disk, and whether LLVM was not needed for it."""
+        source, store = _HEAD + self.SOURCE, Store(folder)
+        module = load_module(source, "native_shared", True, store)
+        compile_module(module, source, contract=False, store=store)
+        function = module.kernel
+        values = [function(x) for x in self.ARGUMENTS]
+        name, key = function.entry((F64,))
+        kept = unsealed(key, store.read(name))
+        assert kept is not None
+        return values, bool(function.from_cache), loading.is_shared(kept)
+
+    def test_what_is_linked_computes_what_llvm_loads(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        linked = self.values(folder / "linked")
+        with monkeypatch.context() as changed:
+            changed.setattr(machine, "_LINKER", ("no-such-linker",))
+            by_llvm = self.values(folder / "object")
+            assert self.values(folder / "object") == (by_llvm[0], True, False)
+        assert linked == (by_llvm[0], False, True)
+        assert by_llvm[1:] == (False, False)
+        assert self.values(folder / "linked") == (by_llvm[0], True, True)
+
+    def test_a_linker_that_fails_is_not_used(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "_LINKER", ("false",))
+        assert self.values(folder / "failing")[1:] == (False, False)
+
+    def test_where_nothing_is_loaded_from_memory(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        linked = self.values(folder / "memory")
+        with monkeypatch.context() as changed:
+            changed.setattr(os, "memfd_create", refuse)
+            assert self.values(folder / "memory") == (linked[0], False, False)
+        assert self.values(folder / "memory") == (linked[0], True, False)
+
+    def test_the_next_process_does_without_llvm(self, folder: Path) -> None:
+        program = (
+            "import sys, dynlib\n"
+            "sim = dynlib.setup('builtin://ode/lorenz', stepper='rk4', dt=0.01)\n"
+            "sim.run(T=1.0)\n"
+            "print('llvmlite.binding' in sys.modules, sim.results()['x'][-1].hex())\n"
+        )
+        environment = {**os.environ, "DYNLIB_CACHE_DIR": str(folder / "cache")}
+        first, second = (
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+            for _ in range(2)
+        )
+        assert first.stdout.split()[0] == "True"
+        assert second.stdout.split() == ["False", first.stdout.split()[1]]
+
+
+def refuse(*_: Any) -> int:
+    raise OSError("not permitted")
 
 
 UNKNOWN = {

@@ -27,7 +27,7 @@ from dynlib.steppers import StepperSpec, list_steppers
 MATH_MODES = ("strict", "contract")
 _MEANING = (
     "elementary.py", "vectorised.py", "differences.py", "factorization.py", "roots.py",
-    "native/translate.py", "native/types.py", "native/entry.py", "native/machine.py",
+    "native/translate.py", "native/types.py", "native/entry.py", "native/machine.py", "native/loading.py",
 )  # fmt: skip
 """Beside the source, what the compiled code is made of."""
 _LOADING = threading.Lock()

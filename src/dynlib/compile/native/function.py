@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FunctionType, ModuleType
 from typing import Any
 
 from dynlib.compile.cache import Store, sealed, unsealed
+from dynlib.compile.native.loading import description, loaded
 from dynlib.compile.native.types import NOTHING, type_of_argument
 
 
@@ -36,25 +38,33 @@ class NativeFunction:
         return enter(args)
 
     def _prepare(self, args: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
-        from dynlib.compile.native import machine  # LLVM is loaded only when something is compiled
-
         with self._lock:
             if self._enter is not None:
                 return self._enter
             kinds = tuple(type_of_argument(a) for a in args)
             name, key = self.entry(kinds)
             code = unsealed(key, self._store.read(name))
-            self.from_cache = code is not None
-            if code is None:
-                code = machine.compiled(self.ir(kinds))
+            if code is not None:
+                with suppress(OSError):  # it was made where shared objects could be loaded
+                    self._enter = loaded(code)
+            self.from_cache = self._enter is not None
+            if self._enter is None:
+                code, self._enter = self._compiled(kinds)
                 self._store.write(name, sealed(key, code))
-            self._enter = machine.loaded(code)
             return self._enter
+
+    def _compiled(self, kinds: tuple[Any, ...]) -> tuple[bytes, Callable[[tuple[Any, ...]], Any]]:
+        """The code for arguments of these types, as it is kept, and its entry."""
+        from dynlib.compile.native.machine import compiled, linked  # LLVM is loaded only to compile
+
+        code = compiled(self.ir(kinds))
+        shared = linked(code)
+        with suppress(OSError):
+            return shared, loaded(shared)
+        return code, loaded(code)
 
     def entry(self, kinds: tuple[Any, ...]) -> tuple[str, str]:
         """The name of the entry in the store for arguments of these types, and all that it depends on."""
-        from dynlib.compile.native.machine import description
-
         key = repr((self._module.__name__, self._source, self._contract, description(), kinds))
         return f"{self._module.__name__}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin", key
 

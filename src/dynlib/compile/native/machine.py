@@ -1,14 +1,16 @@
-"""The machine: IR is optimised and becomes object code, and object code becomes a function to call."""
+"""LLVM: IR is optimised and becomes object code, and object code becomes a shared object where that can be done."""
 
 from __future__ import annotations
 
-import ctypes
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
 
 from dynlib.compile.native.entry import NAME
@@ -17,6 +19,11 @@ _LOCK = threading.Lock()
 """LLVM is asked by one thread at a time."""
 _KEPT: list[Any] = []
 """Engines own the code that they loaded; they live as long as the process."""
+_OBJECT, _SHARED = "code.o", "code.so"
+_LINKER = (
+    "ld", "-shared", "-Bsymbolic", "--build-id=none", "-z", "noexecstack", _OBJECT, "-l:libm.so.6", "-o", _SHARED,
+)  # fmt: skip
+"""The mathematical functions are named with their versions, so that they are those that LLVM would find."""
 
 
 @cache
@@ -35,15 +42,13 @@ def features() -> str:
 
 def _machine() -> Any:
     return _started().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features(), opt=3, reloc="default", codemodel="jitdefault", jit=True
+        cpu=llvm.get_host_cpu_name(), features=features(), opt=3, reloc="pic", codemodel="small", jit=False
     )
 
 
-@cache
-def description() -> str:
-    """What object code depends on beside its source: LLVM, and the processor."""
-    processor = llvm.get_host_cpu_name(), features()
-    return repr((llvmlite.__version__, llvm.llvm_version_info, llvm.get_default_triple(), *processor))
+def processor() -> tuple[str, ...]:
+    """The processor, as LLVM knows it."""
+    return llvm.get_default_triple(), llvm.get_host_cpu_name(), features()
 
 
 def _optimised(ir: str, machine: Any) -> Any:
@@ -73,13 +78,23 @@ def assembly(ir: str) -> str:
         return text
 
 
-def loaded(code: bytes) -> Callable[[tuple[Any, ...]], Any]:
-    """The entry of object code, as a function of a tuple."""
+def linked(code: bytes) -> bytes:
+    """Object code as a shared object; as it was where no linker does that."""
+    if sys.platform != "linux":
+        return code
+    with suppress(OSError, subprocess.SubprocessError), tempfile.TemporaryDirectory(prefix="dynlib-") as folder:
+        Path(folder, _OBJECT).write_bytes(code)
+        subprocess.run(_LINKER, cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=10)
+        return Path(folder, _SHARED).read_bytes()
+    return code
+
+
+def address_in(code: bytes) -> int:
+    """The entry of object code, loaded by LLVM."""
     with _LOCK:
-        empty = llvm.parse_assembly("")
-        engine = llvm.create_mcjit_compiler(empty, _machine())
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
-        address = engine.get_function_address(NAME)
         _KEPT.append(engine)
-    return ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)
+        address: int = engine.get_function_address(NAME)
+        return address
