@@ -8,7 +8,7 @@ from pathlib import Path
 import dynlib
 
 LAYERS = (
-    ("version", "errors", "status"),
+    ("version", "errors", "status", "compared"),
     ("markup",),
     ("spec",),
     ("steppers",),

@@ -33,8 +33,12 @@ def python_of(peer: str, folder: Path) -> str | None:
 
 
 def environment(peer: str, caches: str) -> dict[str, str]:
-    """Variables of a process: everything that peers cache goes to a folder; only ours sees this checkout's library."""
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or peer in HERE}
+    """Variables of a process: everything that peers cache goes to a folder; only ours sees this checkout's library.
+
+    Bytecode is written next to the modules, as `pip install` leaves it for every package.
+    """
+    apart = {"PYTHONDONTWRITEBYTECODE", *(() if peer in HERE else ("PYTHONPATH",))}
+    kept = {k: v for k, v in os.environ.items() if k not in apart}
     if peer in HERE:
         path = [str(Path(fresh.CHECKOUT, "src")), *filter(None, [kept.get("PYTHONPATH")])]
         kept["PYTHONPATH"] = os.pathsep.join(path)

@@ -5,13 +5,12 @@ Failures of the numerics are not here: they are a `Status` that a run returns.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(Struct, frozen=True):
     """The place in a model description that a message talks about."""
 
     file: str = ""
@@ -290,9 +289,11 @@ def _nearest(name: str, names: list[str], elsewhere: Mapping[str, str]) -> str |
         return None
     if elsewhere.get(name.lower()) in names:
         return elsewhere[name.lower()]
+    from difflib import get_close_matches  # only where something is wrong
+
     comparable = [k for k in names[:1000] if len(k) <= 100]
     near = [k for k in comparable if k.lower() == name.lower()]
-    near = near or difflib.get_close_matches(name, comparable, n=1, cutoff=0.75)
+    near = near or get_close_matches(name, comparable, n=1, cutoff=0.75)
     near = near or [k for k in comparable if min(len(k), len(name)) > 2 and (k.startswith(name) or name.startswith(k))]
-    near = near or difflib.get_close_matches(name, comparable, n=1, cutoff=0.6)
+    near = near or get_close_matches(name, comparable, n=1, cutoff=0.6)
     return near[0] if near else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import inf
+
+from msgspec import Struct
 
 from dynlib.errors import printable, shortened
 
@@ -13,8 +13,7 @@ _WIDTH, _HEIGHT = 220, 34  # pixels
 _COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 
 
-@dataclass(frozen=True, slots=True)
-class Markup:
+class Markup(Struct, frozen=True):
     """HTML that was made here and is put in as it is."""
 
     text: str
@@ -24,9 +23,15 @@ Cell = str | Markup
 MOST_LETTERS = 500
 
 
+def _escape(text: str, quote: bool = True) -> str:
+    from html import escape  # it loads a table of all entities
+
+    return escape(text, quote)
+
+
 def escaped(text: str) -> str:
     """Text of which nothing is an order to a browser."""
-    return html.escape(printable(text))
+    return _escape(printable(text))
 
 
 def markup(cell: Cell) -> str:
@@ -39,12 +44,12 @@ def markup(cell: Cell) -> str:
 
 def math(latex: str) -> Markup:
     """A formula that MathJax typesets where it stands. What LaTeX shares with HTML is escaped."""
-    return Markup(f"${html.escape(latex, quote=False)}$")
+    return Markup(f"${_escape(latex, quote=False)}$")
 
 
 def block(latex: str) -> str:
     """A formula on lines of its own."""
-    return f"<div>$${html.escape(latex, quote=False)}$$</div>"
+    return f"<div>$${_escape(latex, quote=False)}$$</div>"
 
 
 def table(rows: Iterable[Sequence[Cell]], head: Sequence[str] = ()) -> str:
@@ -82,8 +87,7 @@ def curve(x: Sequence[float], y: Sequence[float]) -> Markup:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(Struct, frozen=True):
     """A moment in a picture of a tree: its name, time, row, and the dot before it (an index)."""
 
     name: str

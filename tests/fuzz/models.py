@@ -48,6 +48,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dynlib.errors import ConfigError, ExpressionError, ModelError, NumericsWarning, Where
 from dynlib.session.full_model import build
@@ -263,7 +264,7 @@ def check_numbers(model: Model) -> None:
         full = build(model, jit=False)
     except ModelError as problem:
         demand(bool(model.jacobian) and len(str(problem)) <= MESSAGE, f"not built: {problem}")
-        full = build(replace(model, jacobian=()), jit=False)
+        full = build(structs.replace(model, jacobian=()), jit=False)
     except ConfigError:
         return
     try:
@@ -288,7 +289,7 @@ def run(
     Without the Jacobian that the model states, which is mostly wrong here and would be refused.
     """
     try:
-        full = build(replace(model, jacobian=()), stepper=stepper, dt=dt, jit=False, observers=observers)
+        full = build(structs.replace(model, jacobian=()), stepper=stepper, dt=dt, jit=False, observers=observers)
     except ConfigError:
         return None
     ast.parse(full.kernel.source)

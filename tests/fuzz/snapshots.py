@@ -25,7 +25,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1])]
 
+from msgspec.structs import replace
 from session.format_reader import read
 from session.golden.make import CASES
 from session.kit import deadline, forged, json_bytes, members_of, npy, npy_header, parts, standing, zipped

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import cmath
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from models.rhs import Field, Vector
+from msgspec.structs import replace
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
 from scipy.special import ellipk

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conformance.cases import CASES, full, horizon
+from msgspec.structs import force_setattr, replace
 from session.kit import neuron, ring, unchanged
 
 import dynlib
@@ -308,7 +308,7 @@ def test_a_lineage_that_is_not_true_is_found() -> None:
     sim = ring("rk45")
     sim.run(T=2.0)
     snapshot = sim.create_snapshot("x")
-    object.__setattr__(snapshot, "state", snapshot.state.edited({"h": 0.123}))
+    force_setattr(snapshot, "state", snapshot.state.edited({"h": 0.123}))
     found = sim.replay(snapshot)
     assert not found.ok
     assert [m[3] for m in found.moments] == [True, False]

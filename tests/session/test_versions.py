@@ -238,5 +238,5 @@ def test_migration_keeps_what_was_there(path: Path) -> None:
     after = migrated(before)
     assert before == kept, "a step does not change what it is given"
     assert {key: after[key] for key in before} == before
-    present = {"schema", "digest", "schema_version", "arrays"} | set(SnapshotMeta.__dataclass_fields__)
+    present = {"schema", "digest", "schema_version", "arrays"} | set(SnapshotMeta.__struct_fields__)
     assert set(after) == present

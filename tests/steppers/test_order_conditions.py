@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from itertools import combinations_with_replacement, pairwise
 from math import factorial, prod
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dynlib.steppers import composition, dirk, dormand_prince_8, explicit_rk, rosenbrock, verner
 from dynlib.steppers.composition import KAHAN_LI8, Composition

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.errors import ConfigError, ModelError
 from dynlib.markup import math, panel, table
@@ -20,8 +20,7 @@ from dynlib.spec.tangent import with_lyapunov
 from dynlib.status import Status
 
 
-@dataclass(frozen=True, eq=False)
-class LyapunovExponents:
+class LyapunovExponents(Struct, frozen=True, eq=False):
     """The largest Lyapunov exponents of a trajectory, per unit of time (ODEs) or per iteration (maps), base e.
 
     `values` has shape (k,), the largest first. `t` (m,) and `estimates` (m, k) show how they settled: what they would

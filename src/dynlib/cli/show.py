@@ -11,9 +11,10 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
+
+from msgspec import Struct
 
 from dynlib.errors import printable
 
@@ -31,8 +32,7 @@ _COLOURS = {
 """Words that stand out where they fill a cell or a line."""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of cells, under headings or (`columns` empty) without; `right`: columns that hold numbers, by position."""
 
     columns: tuple[str, ...]

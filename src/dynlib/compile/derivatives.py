@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
 from functools import cached_property
 from types import ModuleType
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from dynlib.compile.forms import Form, is_scalar
@@ -30,8 +32,7 @@ MAX_CHECKED = 20_000.0
 """Operations of the equations and of a stated Jacobian up to which they are compared: about a second, at most."""
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(Struct, frozen=True):
     """Where derivatives are taken: a time, all states and parameters in a row, and states some steps ago."""
 
     t: float
@@ -171,9 +172,9 @@ def check_jacobian(model: Model, layout: Layout) -> None:
     except ModelError:
         return  # there is nothing to compare with
     n = model.n_states
-    rng = np.random.default_rng(1)
+    spread = _Spread()
     for k in range(TRIALS):
-        at = _near(model, rng, signed=k % 2 == 1)
+        at = _near(model, spread, signed=k % 2 == 1)
         full = np.zeros((2, n * n))
         for one, keys, d in zip(full, places, (stated, derived), strict=True):
             one[keys] = d.elements(at)
@@ -198,19 +199,31 @@ def _work(model: Model) -> float:
     return step_work(model) + sum(work_of(cell, calls) for row in model.jacobian for cell in row)
 
 
-def _near(model: Model, rng: np.random.Generator, signed: bool) -> Point:
+class _Spread:
+    """Numbers from 0 to 1, spread evenly whatever their count: multiples of the golden ratio, modulo 1."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def __call__(self, count: int) -> Reals:
+        first, self.given = self.given + 1, self.given + count
+        found: Reals = np.arange(first, self.given + 1) * ((math.sqrt(5) - 1) / 2) % 1.0
+        return found
+
+
+def _near(model: Model, spread: _Spread, signed: bool) -> Point:
     """A point near the model's own; what is 0 there moves up, or to both sides."""
 
     def moved(quantities: tuple[Quantity, ...]) -> Reals:
         values = np.array([v for q in quantities for v in q.values])
-        steps = rng.random(len(values))
+        steps = spread(len(values))
         return np.where(values == 0.0, 0.2 * steps - 0.1 * signed, values * (0.9 + 0.2 * steps))
 
-    t, y, params = model.sim.t0 + float(rng.random()), moved(model.states), moved(model.params)
+    t, y, params = model.sim.t0 + float(spread(1)[0]), moved(model.states), moved(model.params)
     lags: dict[tuple[str, int], np.floating] = {}
     for name, depth in model.lag_depth.items():
         past = y[model.scalar_places[name][1]]
-        lags |= {(name, k): np.float64(past * (0.95 + 0.1 * rng.random())) for k in range(1, depth + 1)}
+        lags |= {(name, k): np.float64(past * (0.95 + 0.1 * spread(1)[0])) for k in range(1, depth + 1)}
     return Point(t, y, params, lags)
 
 

@@ -8,19 +8,18 @@ Anal. Appl. 17, 1996).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Elimination:
+class Elimination(Struct, frozen=True, eq=False, dict=True):
     """The order of elimination and the pattern of both factors, row by row in that order.
 
     Row i of the factors holds `columns[start[i]:start[i + 1]]`, ascending, with its diagonal element at `middle[i]`.

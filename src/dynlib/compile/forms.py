@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from dynlib.compile.layout import Layout
@@ -29,8 +29,7 @@ def is_scalar(model: Model) -> bool:
     return model.n_states <= SCALAR_LIMIT and all(q.size is None for q in (*model.states, *model.params))
 
 
-@dataclass
-class Form:
+class Form(Struct, dict=True):
     """How the vectors of one kernel are spelled.
 
     A formula writes vectors in braces: `"{new} = {base} + h * {k1}"`. `scratch` collects vectors that live only

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from dynlib.compile import elementary
@@ -33,8 +33,7 @@ _MEANING = (
 _LOADING = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(Struct, frozen=True):
     """What runs a model: `function` advances the three blocks of a state in place.
 
     `source` is the generated module; with `jit=False` the same file runs as plain Python, to the same bits.
@@ -42,10 +41,10 @@ class Kernel:
 
     source: str
     layout: Layout
-    module: ModuleType = field(repr=False)
+    module: ModuleType
     jit: bool
     math: str
-    tables: NDArray[np.int64] = field(repr=False)
+    tables: NDArray[np.int64]
     """Where the elements of sparse matrices lie: what the function looks up and the source does not say."""
 
     @property

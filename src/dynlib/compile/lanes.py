@@ -9,9 +9,10 @@ lane that is finished hands over its result and takes the next member. No number
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import log
 from types import ModuleType
+
+from msgspec import Struct
 
 from dynlib.compile import vectorised
 from dynlib.compile.advance.control import Attempt, first_step, options
@@ -60,8 +61,7 @@ def why_not(model: Model, stepper: StepperSpec) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-@dataclass(frozen=True)
-class LaneKernel:
+class LaneKernel(Struct, frozen=True):
     """The generated module of an ensemble: `run` takes the arguments that `ensemble` gives it."""
 
     source: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver
@@ -14,8 +15,7 @@ TIME_TOLERANCE = 4 * 2.0**-52
 """Relative distance at which a time counts as being a point of the grid of fixed steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A named stretch of one block.
 
     `block` is "times" (float64), "reals" (the model's dtype) or "counts" (int64). `role` says who owns it:
@@ -38,8 +38,7 @@ class Field:
         return slice(self.start, self.start + self.size)
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True, dict=True):
     """All fields of a model under a stepper; `signature` identifies the workspace."""
 
     fields: tuple[Field, ...]

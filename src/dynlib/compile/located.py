@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
@@ -23,8 +24,7 @@ CHATTER_TIME = 1e-12
 SHRINKING = 1e-6
 
 
-@dataclass
-class Located:
+class Located(Struct):
     """Lines for the skeleton; all empty for a model without located events."""
 
     unpack: list[str] = field(default_factory=list)
@@ -179,8 +179,7 @@ def call(name: str, *arguments: str) -> str:
 _LOG = ["log_t", "log_n", "log_id", "log_y"]
 
 
-@dataclass
-class Walls:
+class Walls(Struct):
     """Lines for a model with barriers in time; all empty without."""
 
     unpack: list[str] = field(default_factory=list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -54,12 +53,11 @@ def matrix_of(form: Form, jacobian: Jacobian) -> Matrix:
     return Band(form, jacobian) if banded else Full(form, jacobian)
 
 
-@dataclass
 class Matrix(ABC):
     """The Jacobian `J` and the factors of `d·I − J`: names, arrays and lines. All names begin with `lin_`."""
 
-    form: Form
-    jacobian: Jacobian
+    def __init__(self, form: Form, jacobian: Jacobian) -> None:
+        self.form, self.jacobian = form, jacobian
 
     @property
     def sparsity(self) -> Sparsity:
@@ -181,7 +179,6 @@ class Band(Matrix):
         return [f"band_product(lin_jac, {self.sparsity.lower}, {x}, {out})"]
 
 
-@dataclass
 class Elements(Matrix):
     """The elements that may differ from 0 alone, in the order of `sparsity`; nothing is factored."""
 
@@ -229,11 +226,12 @@ class Elements(Matrix):
         raise TypeError("these elements are not multiplied")
 
 
-@dataclass
 class Sparse(Elements):
     """Elements with a fixed elimination; the kernel is given where everything lies."""
 
-    elimination: Elimination
+    def __init__(self, form: Form, jacobian: Jacobian, elimination: Elimination) -> None:
+        super().__init__(form, jacobian)
+        self.elimination = elimination
 
     @cached_property
     def _arrays(self) -> dict[str, Indices]:

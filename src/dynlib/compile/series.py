@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
+
+from msgspec import Struct, field
 
 from dynlib.compile.forms import SCALAR_LIMIT, Form
 from dynlib.compile.writer import Writer
@@ -54,8 +55,7 @@ Term = Node | int
 """What an expression stands for: a constant (a number or a name), or the number of a series."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coefficient:
+class Coefficient(Struct, frozen=True):
     """The text of a coefficient: a name, or a literal."""
 
     text: str
@@ -63,8 +63,7 @@ class Coefficient:
     order: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A term of a sum: its text without sign, how it binds, when it is known; of a product of two also the factors.
 
     `fresh`: it has a coefficient of the order that is being computed, which in a product is the second factor.
@@ -78,8 +77,7 @@ class Part:
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Struct, frozen=True):
     """How one series comes from others.
 
     `parts` are other series, with signs for a sum; `constant` is a factor, an exponent, a numerator or what is added
@@ -93,8 +91,7 @@ class Op:
     start: Node | None = None
 
 
-@dataclass
-class _Lines:
+class _Lines(Struct):
     """Code that computes the constants of a step: once for each call of the kernel, or for each step."""
 
     call: list[str] = field(default_factory=list)
@@ -597,8 +594,7 @@ class Series:
         raise self._fail(_brief(cond))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where first coefficients are computed: the state and the time, the stem of their names, and the slope's name."""
 
     state: str

@@ -7,7 +7,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dynlib.compile import roots
 from dynlib.compile.elementary import NAMES
@@ -232,8 +233,7 @@ def code_names(model: Model, scalar: bool, more: Iterable[Node] = ()) -> dict[st
     return names
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What an expression reads, entering aux variables and functions; each in the model's order."""
 
     states: tuple[str, ...]
@@ -275,8 +275,7 @@ def needs_of(model: Model, roots: Iterable[Node]) -> Needs:
     )
 
 
-@dataclass
-class Writer:
+class Writer(Struct, dict=True):
     """Writes expressions of one model.
 
     In scalar form states and parameters are local names; in array form they are elements of `y` and `p`, with a

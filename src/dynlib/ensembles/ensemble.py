@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
 from dynlib.compile.layout import TIME_TOLERANCE
@@ -34,8 +34,7 @@ _MADE: WeakKeyDictionary[FullModel, dict[bool, LaneKernel]] = WeakKeyDictionary(
 """Kernels by model, with and without statistics."""
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
+class Statistics(Struct, frozen=True, eq=False):
     """Of each state over the completed steps, weighted by their lengths: arrays by name, of the ensemble's shape.
 
     >>> import dynlib
@@ -50,8 +49,7 @@ class Statistics:
     greatest: dict[str, Array]
 
 
-@dataclass(frozen=True, eq=False)
-class EnsembleResult:
+class EnsembleResult(Struct, frozen=True, eq=False):
     """What came of the members of an ensemble; every array has the shape of the ensemble, `shape`.
 
     `result["x"]` is the state x of each member where it ended, `t` when, `steps` after how many steps, and `status`
@@ -257,8 +255,7 @@ def _arrays(kind: str, given: Mapping[str, Any] | None, quantities: Iterable[Any
     return found
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """What is kept beside the final states."""
 
     statistics: bool

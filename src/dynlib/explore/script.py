@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dynlib.errors import SnapshotError
 from dynlib.session.lineage import Deed, Edit, Lineage, Recorder, Stretch
@@ -12,8 +13,7 @@ from dynlib.status import Status
 _ENDED = (Status.DONE, Status.STOPPED, Status.MAX_STEPS, Status.INTERRUPTED)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """How a session came to be: a line of Python that makes `sim`, and how many moments of its lineage it brings."""
 
     code: str

@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dynlib.errors import ExportError, UnknownNameError
 from dynlib.results.export_csv import export_csv, export_csv_log
@@ -18,8 +19,7 @@ from dynlib.results.recorded import InMemory, Recorded
 from dynlib.results.view import ResultsView
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """A format: its name, its file suffix, and who writes it, block by block.
 
     A format that holds one table only has `write_log`, for the event log in a file beside that of the samples.

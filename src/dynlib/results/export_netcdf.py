@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from dynlib.errors import ExportError
 from dynlib.results.recorded import Recorded, elements_of, free_name, quantities_of

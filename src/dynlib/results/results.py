@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dynlib.spec.model import Model
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """What one recorded run added.
 
     `rows` and `entries` are the half-open ranges of its samples and event entries; `cfg_hash` is a digest of the
@@ -41,8 +39,7 @@ class Segment:
     entries: tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
-class EventLog:
+class EventLog(Struct, frozen=True, eq=False):
     """Entries of all events in order of time: `t`, `step`, `event` (index into `names`), `values` by column.
 
     `columns[e]` are the labels logged by event `e`; `tags[e]` its tags.
@@ -57,8 +54,7 @@ class EventLog:
     values: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Results:
+class Results(Struct, frozen=True, eq=False):
     """Samples of all segments.
 
     `t` has shape (samples,), `step` (samples,) counts completed steps, `data` (samples, columns) holds the recorded
@@ -97,52 +93,3 @@ def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
         tuple(e.tags for e in model.events),
         *entries,
     )
-
-
-class _Grown(tuple[Array, ...]):
-    """A block that is the beginning of larger arrays: what comes later finds its place behind it, uncopied before.
-
-    `room` are those arrays, and `taken` counts their rows in use, in a list that all beginnings of them share: only the
-    longest one may grow. Pages of the room that nothing was written to take no memory.
-    """
-
-    room: tuple[Array, ...]
-    taken: list[int]
-
-
-def _grown(room: tuple[Array, ...], taken: list[int], rows: int) -> _Grown:
-    block = _Grown(part[:rows] for part in room)
-    block.room, block.taken = room, taken
-    return block
-
-
-def join(blocks: list[tuple[Array, ...]], empty: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Blocks of rows as one, which is then the only one in the list; `empty` gives the types when there are none.
-
-    Each block is given up once it is copied, so that memory holds everything once and one block twice. Blocks that
-    come after an earlier joining are put behind what was joined then.
-    """
-    if not blocks:
-        return empty
-    if len(blocks) == 1:
-        return blocks[0]
-    first = blocks[0]
-    rows = sum(len(block[0]) for block in blocks)
-    if isinstance(first, _Grown) and first.taken[0] == len(first[0]) and rows <= len(first.room[0]):
-        room, taken, done = first.room, first.taken, len(first[0])
-    else:
-        room = tuple(np.empty((rows + rows // 2, *part.shape[1:]), part.dtype) for part in first)
-        taken, done = [0], 0
-    later = blocks[:0:-1] if done else blocks[::-1]
-    del blocks[:], first
-    try:
-        while later:
-            end = done + len(later[-1][0])
-            for part, whole in zip(later[-1], room, strict=True):
-                whole[done:end] = part
-            taken[0] = end
-            del later[-1], part
-            done = end
-    finally:  # a signal may come in between: what is not copied is still there
-        blocks[:] = [_grown(room, taken, rows - sum(len(block[0]) for block in later)), *reversed(later)]
-    return blocks[0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from msgspec.structs import asdict, replace
 
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.markup import panel, table

@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.compile.kernel import Kernel
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.runtime.progress import Passing, Watch
+from dynlib.runtime.recording import Recording, beginning
 from dynlib.runtime.state import Array, SessionState, next_grid_index
 from dynlib.runtime.trace import Trace
 from dynlib.status import Status
@@ -25,10 +26,10 @@ _CHUNK_SECONDS = 0.05
 _SMALL = 16  # states; the first chunk of a larger system, whose steps may take long, is shorter
 _BLOCK_BYTES = 32 * 2**20
 _FORESEEN_BYTES = 2**30
+_SPARE = 1.0  # room behind what is foreseen, for runs that follow; memory that nothing was written to costs nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Buffers:
+class Buffers(Struct, frozen=True):
     """Sizes of the working buffers; they change memory and speed, never a result.
 
     >>> import dynlib
@@ -43,8 +44,7 @@ class Buffers:
     foresee: bool = True  # size the first buffer by the number of samples to come, where that is known
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """What one call of the driver is to do."""
 
     horizon: float
@@ -54,31 +54,6 @@ class Task:
     start_sample: bool = False
     last_t: float = math.nan
     rows_expected: int = 0
-
-
-@dataclass
-class Recording:
-    """Samples and event log of one run, as blocks in their order; `width` columns, `log_width` logged values."""
-
-    width: int
-    log_width: int
-    dtype: np.dtype[np.floating]
-    samples: list[tuple[Array, ...]] = field(default_factory=list)
-    events: list[tuple[Array, ...]] = field(default_factory=list)
-
-    def sample_block(self, rows: int) -> tuple[Array, ...]:
-        """Room for samples: time, step, kind (1 where a run stopped off the recording's own points), values."""
-        return (
-            np.empty(rows),
-            np.empty(rows, np.int64),
-            np.empty(rows, np.uint8),
-            np.empty((rows, self.width), self.dtype),
-        )
-
-    def event_block(self, rows: int) -> tuple[Array, ...]:
-        """Room for event entries: time, step, event, logged values."""
-        values = np.full((rows, self.log_width), np.nan, self.dtype)
-        return np.empty(rows), np.empty(rows, np.int64), np.empty(rows, np.int32), values
 
 
 class Keeper(Protocol):
@@ -163,7 +138,8 @@ def drive(
     if task.recording:
         rows = max(4, min(buffers.rows, largest))
         if buffers.foresee and keeper is None:
-            rows = max(rows, min(task.rows_expected + 4, _FORESEEN_BYTES // row_bytes))
+            expected = task.rows_expected + 4 + int(_SPARE * task.rows_expected)
+            rows = max(rows, min(expected, _FORESEEN_BYTES // row_bytes))
         if recording.log_width:
             n_events = max(1, buffers.logs)
     samples, events = recording.sample_block(rows), recording.event_block(n_events)
@@ -178,9 +154,9 @@ def drive(
     def seal() -> None:
         nonlocal samples, events
         if cursor[0]:
-            recording.samples.append(tuple(a[: cursor[0]] for a in samples))
+            recording.samples.append(beginning(samples, int(cursor[0])))
         if cursor[1]:
-            recording.events.append(tuple(a[: cursor[1]] for a in events))
+            recording.events.append(beginning(events, int(cursor[1])))
         cursor[0] = cursor[1] = 0
 
     def here() -> SessionState:

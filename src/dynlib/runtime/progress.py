@@ -7,8 +7,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dynlib.errors import NumericsWarning
 from dynlib.runtime.state import SessionState
@@ -17,8 +18,7 @@ Progress = Callable[[float, float], None]
 """Called with the fraction done (NaN if unknown) and the time reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
+class Passing(Struct, frozen=True):
     """A moment at which the driver looks up: the fraction done (NaN if unknown), time, end, and steps since the start.
 
     `pause` gives the state; None where a buffer became full inside a step.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
+from dynlib.compared import Compared
 from dynlib.compile.layout import Layout
 from dynlib.spec.model import Model, spans
 from dynlib.status import Status
@@ -17,8 +18,7 @@ from dynlib.status import Status
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPins:
+class SessionPins(Compared, frozen=True, eq=False):
     """What a state belongs to. `library_version` is recorded and shown; all others must fit.
 
     >>> import dynlib
@@ -27,17 +27,18 @@ class SessionPins:
     ('rk4', 'float64', 'strict')
     """
 
+    apart: ClassVar[frozenset[str]] = frozenset({"library_version"})
+
     structure: str
     stepper: str
     workspace: str
     dtype: str
     math: str
     numerics_revision: int
-    library_version: str = field(compare=False)
+    library_version: str
 
 
-@dataclass(frozen=True, eq=False)
-class SessionState:
+class SessionState(Struct, frozen=True, eq=False):
     """A moment of a simulation: `times` (float64), `reals` (the model's dtype), `counts` (int64), by `layout`.
 
     `y` and `t` are the reported state and time. Where the last horizon fell inside a step, the step itself is
@@ -58,7 +59,7 @@ class SessionState:
     counts: Array
     config: tuple[float, ...]
     status: Status = Status.RUNNING
-    state_slots: Mapping[str, int] = field(default_factory=dict, repr=False)
+    state_slots: Mapping[str, int] = field(default_factory=dict)
     """Where each state begins in the state vector."""
     model_name: str = ""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.runtime.state import SessionState
@@ -15,8 +16,7 @@ MOST_TRACES = 1000
 PAUSE_SECONDS = 0.1
 
 
-@dataclass
-class Trace:
+class Trace(Struct):
     """States of one uninterrupted stretch in their order, the first where it began; `end` is the time reached.
 
     States are offered at the pauses of the driver, a fraction of a second of work apart. When there are too many,

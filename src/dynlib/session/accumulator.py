@@ -6,14 +6,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.results import Results, ResultsView, Segment
-from dynlib.results.results import event_log, join
-from dynlib.runtime.driver import Recording
+from dynlib.results.results import event_log
+from dynlib.runtime.recording import Recording, join
 from dynlib.runtime.state import SessionState
 from dynlib.session.full_model import FullModel
 from dynlib.spec.model import Model

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.state import Array, SessionState
@@ -14,8 +14,7 @@ from dynlib.spec.model import Model, Quantity, spans
 Values = float | Sequence[float] | Array
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """What became of each name: `kept` and `dropped` names, `renamed` (old, new), `filled` (name, value, reason)."""
 
     kept: tuple[str, ...]

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from dynlib.runtime.state import Array
@@ -41,6 +42,11 @@ _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 # -- writing -------------------------------------------------------------------------------------------------------
 
 
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """The one text of a document in our files. Raises `ValueError` for a number that is not finite."""
+    return msgspec.json.format(json.dumps(document, allow_nan=False).encode("ascii"), indent=1)
+
+
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """The bytes of a file; the names of the arrays and the digest are put into its metadata.
 
@@ -48,7 +54,7 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     """
     names = sorted(arrays)
     plain = {name: np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<")) for name in names}
-    text = json.dumps({**meta, "arrays": names}, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii")
+    text = json_bytes({**meta, "arrays": names})
     text = text.removesuffix(b"\n}") + b',\n "digest": "' + _digest(text, plain).encode() + b'"\n}'
     if len(text) > MAX_META:
         raise ValueError(f"its metadata (model, lineage, segments) take more than {MAX_META // 2**20} MiB")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import Array
@@ -16,8 +16,7 @@ from dynlib.session.snapshots import Snapshot
 from dynlib.steppers import get_stepper
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One value in both moments; NaN where a moment does not have it. `ulps` counts the floats in between.
 
     `ulps` is None where a moment does not have the value, or has it in another dtype.
@@ -41,8 +40,7 @@ class Row:
         return self.absolute / larger if larger > 0 else self.absolute
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """All values of two moments. `rows` holds every value, `changed` those that differ in a bit.
 
     `pins` are the differing pins with both values; `common` is the nearest shared ancestor; `deeds_a` and `deeds_b`

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dynlib.errors import ConfigError
 from dynlib.runtime.state import SessionState
@@ -15,8 +16,7 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _TEXT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(s|min|h|d|steps|t)\s*\Z")
 
 
-@dataclass(slots=True)
-class Every:
+class Every(Struct):
     """`amount` of `unit` between two checkpoints: "seconds" of wall time, "steps", or "t" (simulated time).
 
     Asked at the pauses of the driver, about a tenth of a second of work apart.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
 
 from dynlib.compile.kernel import Kernel, build_kernel
 from dynlib.errors import ConfigError, ModelError, UnknownNameError, Where, suggest
 from dynlib.markup import table
-from dynlib.runtime.driver import Buffers, Keeper, Recording, Task, drive
+from dynlib.runtime.driver import Buffers, Keeper, Task, drive
 from dynlib.runtime.progress import Watch
+from dynlib.runtime.recording import Recording
 from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
 from dynlib.session.keywords import check_keywords
@@ -39,8 +40,7 @@ MAX_DENSE = 2000
 """Most states whose Jacobian is given as a full matrix: 32 MB."""
 
 
-@dataclass(frozen=True, eq=False)
-class FullModel:
+class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
     """A model ready to run. Made by `build`; several sessions may share one.
 
     >>> import dynlib
@@ -59,8 +59,8 @@ class FullModel:
     config: tuple[float, ...]
     dt: float
     observers: tuple[BoundObserver, ...] = ()
-    _kernels: dict[int, Kernel] = field(default_factory=dict, repr=False)
-    _selections: dict[tuple[str, ...], Array] = field(default_factory=dict, repr=False)
+    _kernels: dict[int, Kernel] = field(default_factory=dict)
+    _selections: dict[tuple[str, ...], Array] = field(default_factory=dict)
 
     @cached_property
     def pins(self) -> SessionPins:

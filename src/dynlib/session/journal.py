@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dynlib.errors import StoreError
-from dynlib.runtime.driver import Recording
+from dynlib.runtime.recording import Recording
 from dynlib.runtime.state import SessionState
 from dynlib.session.accumulator import Accumulator
 from dynlib.session.every import Every

@@ -10,20 +10,21 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
+from dynlib.compared import Compared
 from dynlib.markup import Dot, escaped, tree_picture
 from dynlib.runtime.state import Array, SessionState
 from dynlib.spec.model import Model
 from dynlib.status import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """Values set from outside at time `t` after `step` steps.
 
     `changes` are (name, old, new): states and parameters by name, `run.t0`, `run.dt`, `option.rtol`, and other
@@ -44,8 +45,7 @@ class Edit:
         return f"set {shown or 'nothing'}{', …' if len(self.changes) > 6 else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorder:
+class Recorder(Struct, frozen=True):
     """The recorder was set: every `interval` steps, or (interval 0) on a grid of times with spacing `dt`."""
 
     interval: int
@@ -55,8 +55,7 @@ class Recorder:
         return f"record every {self.interval} step(s)" if self.interval else f"record every {self.dt:g}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """The state was advanced from one time and step count to another; `pending` says that it stands inside a step."""
 
     t_from: float
@@ -97,8 +96,7 @@ class Moment(Protocol):
 M = TypeVar("M", bound=Moment)
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(Struct, frozen=True):
     """Where a lineage begins. One that is not exact began with values taken over from a state of another model."""
 
     dt: float
@@ -107,14 +105,12 @@ class Root:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Link:
+class _Link(Struct, frozen=True, eq=False):
     before: _Link | None
     deed: Deed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trail:
+class Trail(Struct, frozen=True, eq=False):
     """The deeds since `parent`, or since the root if there is no parent."""
 
     root: Root
@@ -153,27 +149,23 @@ class Trail:
         return found[::-1]
 
 
-@dataclass(frozen=True, eq=False)
-class Ancestor:
+class Ancestor(Compared, frozen=True, eq=False):
     """A moment known by name, place and digest only; its state is not at hand. Equal if name and content are."""
 
     name: str
     t: float
     step: int
-    trail: Trail = field(repr=False)
+    trail: Trail
     state_digest: str
-    known_id: list[str] = field(default_factory=list, repr=False, compare=False)
+    known_id: list[str] = field(default_factory=list)
 
     @property
     def id(self) -> str:
         """Digest over state and lineage."""
         return moment_id(self)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ancestor) and (self.name, self.id) == (other.name, other.id)
-
-    def __hash__(self) -> int:
-        return hash(self.id)
+    def _key(self) -> tuple[object, ...]:
+        return self.name, self.id
 
 
 def with_moment(moment: M, done: dict[int, Moment]) -> M:
@@ -430,8 +422,7 @@ def _is_digest(item: object) -> bool:
 # -- as a tree -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Lineage:
+class Lineage(Struct, frozen=True):
     """The way from the root to a moment: the deeds, and the moment each stretch of them led to, oldest first."""
 
     last: Moment
@@ -454,8 +445,7 @@ class Lineage:
         return "\n".join([*lines, ">"])
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """One point of a tree: its moment, the index of the nearest ancestor in the tree, and the deeds in between."""
 
     moment: Moment
@@ -467,8 +457,7 @@ MOST_DOTS = 200
 """Points of a tree beyond which a notebook shows it as text only."""
 
 
-@dataclass(frozen=True)
-class Tree:
+class Tree(Struct, frozen=True, dict=True):
     """Snapshots and how each came from another, parents before children. Shown as text; `plot.tree` draws it."""
 
     branches: tuple[Branch, ...]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
@@ -23,8 +23,7 @@ from dynlib.session.stored_results import recordable, segments_from_json
 from dynlib.spec.model import Model
 
 
-@dataclass(frozen=True)
-class StoredRecording:
+class StoredRecording(Struct, frozen=True):
     """What was published at one moment, read from the disk a chunk at a time: a `results.recorded.Recorded`.
 
     A run that goes on only adds to it, unless it was killed meanwhile and taken up at an earlier checkpoint; an

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynlib.runtime.driver import Buffers, Recording
+from msgspec import Struct
+
+from dynlib.runtime.driver import Buffers
 from dynlib.runtime.progress import Watch
+from dynlib.runtime.recording import Recording
 from dynlib.runtime.state import SessionState
 from dynlib.runtime.trace import Trace
 from dynlib.session.accumulator import Accumulator
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from dynlib.session.journal import Journal
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """What came of a run: the state after it, what led there, and the state in which its recorded part began."""
 
     state: SessionState

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any
+
+from msgspec import Struct, field
 
 from dynlib.errors import UnknownNameError
 from dynlib.runtime.state import SessionPins
 
-PIN_NAMES = tuple(f.name for f in fields(SessionPins) if f.compare)
+PIN_NAMES = tuple(name for name in SessionPins.__struct_fields__ if name not in SessionPins.apart)
 ACCEPTABLE = ("numerics_revision", "math")
 """Pins whose difference a caller may accept; the others make a state unusable."""
 
@@ -23,8 +24,7 @@ _REMEDY = {
 """What to do about a pin that differs, given the state's value."""
 
 
-@dataclass(frozen=True)
-class Compatibility:
+class Compatibility(Struct, frozen=True):
     """Whether a state fits, and each differing pin with both values (here, there); unpacks into these two.
 
     `environment` holds what else differs (versions, C library, machine); it is never a reason to refuse.

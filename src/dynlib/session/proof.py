@@ -8,11 +8,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, NumericsWarning, SnapshotError
@@ -34,8 +35,7 @@ _SMALL = Buffers(rows=4, logs=1, steps=7, foresee=False)
 _FRACTIONS = (0.37, 0.5, 0.11, 0.83, 0.62, 0.93, 0.24, 0.71, 0.05, 0.47)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One way to run: whether it agreed, or the first difference (step, time, variable, distance in ulps)."""
 
     name: str
@@ -43,8 +43,7 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What `verify_restart` found."""
 
     checks: tuple[Check, ...]
@@ -243,8 +242,7 @@ def _quiet() -> Iterator[None]:
 # -- replay --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """A lineage run again: for each moment, whether its state came out to the bit."""
 
     moments: tuple[tuple[str, float, int, bool], ...]

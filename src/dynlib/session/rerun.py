@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.errors import StoreError
 from dynlib.results import Results, Segment
@@ -33,8 +34,7 @@ from dynlib.status import Status
 _NO_LIMIT, _ROWS = 2**52, 2**16
 
 
-@dataclass(frozen=True, slots=True)
-class Anew:
+class Anew(Struct, frozen=True):
     """What came of a run anew: the first difference in words (empty if there is none), what was compared, notes."""
 
     difference: str

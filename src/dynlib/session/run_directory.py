@@ -15,19 +15,21 @@ import re
 import stat
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from dynlib.errors import SnapshotError, SnapshotFileError, StoreError
 from dynlib.runtime.state import Array
+from dynlib.session.archive import json_bytes
 from dynlib.session.durable import DISK, Disk, make_folder, missing_folders, write_file
 from dynlib.session.lock import FolderLock
 from dynlib.session.sample_store import EVENTS, SAMPLES
 from dynlib.session.snapshot_file import SnapshotMeta, read_snapshot, write_snapshot
 from dynlib.session.snapshots import Snapshot
 from dynlib.session.stored_results import StorePosition, is_count, is_finite
-from dynlib.session.table import cannot_write, json_bytes, read_stored
+from dynlib.session.table import cannot_write, read_stored
 
 FORMAT = "dynlib-run"
 FORMAT_VERSION = 1
@@ -39,8 +41,7 @@ KEPT = 2
 """Checkpoints that are kept; the last good one is never the one that is being written."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """A point of the run as it stands on disk."""
 
     path: Path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, ResumeError, UnknownNameError
@@ -25,8 +26,7 @@ from dynlib.status import Status
 FAR = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """How far a run goes: to a time, at most up to a step count; or a number of steps after its transient."""
 
     horizon: float
@@ -50,8 +50,7 @@ class Extent:
         return Status.MAX_STEPS if self.steps is None else Status.DONE
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
+class RunPlan(Struct, frozen=True):
     """A run with nothing left to decide. `recorder` is (interval, dt), or None to go on with the one that runs."""
 
     extent: Extent
@@ -78,8 +77,7 @@ class RunPlan:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunArguments:
+class RunArguments(Struct, frozen=True):
     """What `Sim.run` is called with; see there."""
 
     T: float | None = None

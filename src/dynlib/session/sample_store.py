@@ -11,8 +11,8 @@ import numpy as np
 from dynlib.errors import StoreError
 from dynlib.results import EventLog, Results, Segment
 from dynlib.results.recorded import free_name
-from dynlib.results.results import event_log, join
-from dynlib.runtime.driver import Recording
+from dynlib.results.results import event_log
+from dynlib.runtime.recording import Recording, join
 from dynlib.runtime.state import Array
 from dynlib.session.durable import DISK, Disk
 from dynlib.session.stored_results import segments_json

@@ -10,11 +10,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.errors import (
     ConcurrentUseError,
@@ -98,8 +99,7 @@ def _exclusive(method: Method) -> Method:
     return cast(Method, guarded)
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunOutcome(Struct, frozen=True):
     """How a run ended: its status, the time and step reached, steps taken and seconds spent.
 
     `kind` says whether the run was "started" or "continued"; one in a directory that had nothing left to do is
@@ -375,7 +375,7 @@ class Sim:
         >>> sim.resume_or_start("runs/exp1", T=20.0).kind
         'continued'
         """
-        names = {f.name for f in fields(RunArguments)} - {"options"}
+        names = {*RunArguments.__struct_fields__} - {"options"}
         options = {name: value for name, value in arguments.items() if name not in names}
         given = {name: value for name, value in arguments.items() if name in names}
         if given.get("resume"):

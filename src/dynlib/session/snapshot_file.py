@@ -10,12 +10,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ConfigError, ModelError, SnapshotError, SnapshotFileError
@@ -66,8 +67,7 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True)
-class SnapshotMeta:
+class SnapshotMeta(Struct, frozen=True):
     """What `meta.json` says. A file of version 1 has no `document`, and a `lineage` that begins with it.
 
     >>> import dynlib
@@ -101,7 +101,7 @@ class SnapshotMeta:
 
     def to_json(self) -> dict[str, Any]:
         """In strict JSON, without the model itself: of observers the names, of results the columns."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {name: getattr(self, name) for name in self.__struct_fields__}
         config = {name: _json_number(value) for name, value in self.stepper_config.items()}
         return {
             **{k: v for k, v in plain.items() if k != "document"},
@@ -376,7 +376,7 @@ def _meta(content: Mapping[str, Any]) -> SnapshotMeta:
         odd = ", ".join(sorted(set(content) ^ _KEYS))
         raise ValueError(f"meta.json has missing or unknown keys: {odd}")
     pins, config = content["pins"], content["stepper_config"]
-    types = {f.name: int if f.name == "numerics_revision" else str for f in fields(SessionPins)}
+    types = {name: int if name == "numerics_revision" else str for name in SessionPins.__struct_fields__}
     good = (
         all(isinstance(content[k], str) for k in _TEXT)
         and all(isinstance(content[k], float | int) and not isinstance(content[k], bool) for k in _NUMBERS)

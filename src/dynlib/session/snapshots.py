@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from dynlib.markup import panel, table
 from dynlib.runtime.state import SessionState
@@ -14,8 +15,7 @@ from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, eq=False, dict=True):
     """A named moment of a session: the whole state with workspace, time shift, nominal dt and stepper options.
 
     `trail` is what led to it since its parent; `model` is the model whose state it is.
@@ -30,12 +30,12 @@ class Snapshot:
 
     name: str
     state: SessionState
-    model: Model = field(repr=False)
-    trail: Trail = field(repr=False)
+    model: Model
+    trail: Trail
     description: str = ""
-    observers: tuple[BoundObserver, ...] = field(default=(), repr=False)
+    observers: tuple[BoundObserver, ...] = ()
     seconds: float = field(default_factory=time.time)
-    known_id: list[str] = field(default_factory=list, repr=False, compare=False)
+    known_id: list[str] = field(default_factory=list)
 
     @property
     def t(self) -> float:

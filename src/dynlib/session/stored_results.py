@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from dynlib.results import EventLog, Results, Segment
 from dynlib.runtime.state import Array
@@ -20,8 +21,7 @@ _COUNTS = ("step", "at_stop", "log_step", "log_event")
 NAMES = tuple(f"{FOLDER}{name}" for name in (*_NUMBERS, *_COUNTS))
 
 
-@dataclass(frozen=True)
-class StorePosition:
+class StorePosition(Struct, frozen=True):
     """How much of the recording of a run directory belongs to a state.
 
     `rows` samples and `entries` of the event log, with `columns` and `segments` as in results. `transient_end` is the
@@ -47,7 +47,7 @@ class StorePosition:
     @classmethod
     def from_json(cls, content: object) -> Self:
         """From JSON; whether the model has the columns is not known here. Raises `ValueError`."""
-        if not isinstance(content, Mapping) or set(content) != {f.name for f in fields(cls)}:
+        if not isinstance(content, Mapping) or set(content) != {*cls.__struct_fields__}:
             raise ValueError("expected the keys rows, entries, transient_end, columns and segments")
         rows, entries, end = content["rows"], content["entries"], content["transient_end"]
         if not is_count(rows) or not is_count(entries):
@@ -143,7 +143,7 @@ def segments_json(segments: Sequence[Segment]) -> list[dict[str, Any]]:
 
 def segments_from_json(content: object, rows: int, entries: int) -> tuple[Segment, ...]:
     """Segments from JSON, within so many samples and log entries. Raises `ValueError`."""
-    names = {f.name for f in fields(Segment)}
+    names = {*Segment.__struct_fields__}
     if not isinstance(content, list):
         raise ValueError("its segments are malformed")
     found: list[Segment] = []

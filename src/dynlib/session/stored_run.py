@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, NumericsWarning, ResumeError, SnapshotFileError, StoreError
@@ -32,8 +34,7 @@ from dynlib.session.values import by_name, plain
 from dynlib.status import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where a session stands before a run: state, what led to it, its trace, and what is recorded."""
 
     state: SessionState
@@ -42,8 +43,7 @@ class Standing:
     accumulator: Accumulator
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPassage:
+class StoredPassage(Struct, frozen=True):
     """What came of a run in a directory; `failure` is the error of the disk, or the Ctrl-C while it was saved.
 
     `kind` says whether the run was "started" or "continued", or was "complete" before.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dynlib.errors import ConfigError, ModelError, SnapshotFileError
 from dynlib.session.full_model import FullModel, build

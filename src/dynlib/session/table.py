@@ -12,15 +12,16 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from google_crc32c import value as crc32c
+from msgspec import Struct
 
 from dynlib.errors import StoreError
 from dynlib.runtime.state import Array
+from dynlib.session.archive import json_bytes
 from dynlib.session.durable import Disk, missing_folders, read_file, write_file
 
 CHUNK_BYTES = 4 * 2**20
@@ -29,8 +30,7 @@ _TYPES = {"float64": 0.0, "float32": 0.0, "int64": 0, "int32": 0, "bool": False}
 """Types that a column may have, with the value that fills the unused end of the last chunk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One array: name, type, length of its second dimension (None if it has one only), and its attributes."""
 
     name: str
@@ -255,8 +255,3 @@ def cannot_write(path: Path, problem: OSError) -> StoreError:
         f"cannot write {path}: {problem.strerror}. The last checkpoint is whole: when there is room, go on with the "
         "same command or resume_or_start()"
     )
-
-
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """The one text of a document in a run directory."""
-    return json.dumps(document, indent=1, allow_nan=False).encode("ascii")

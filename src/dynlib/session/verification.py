@@ -7,12 +7,13 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import SnapshotFileError, StoreBusyError, StoreError
@@ -37,8 +38,7 @@ _TEMPORARY = re.compile(r"\..+\.tmp\Z", re.DOTALL)
 _CHUNK = re.compile(r"/c/(\d{1,15})(?:/0)?\Z")
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """What `verify_run` found: one check per thing that was looked at, or per damage; notes are of no harm."""
 
     path: Path
@@ -61,8 +61,7 @@ class Verification:
         return {"folder": str(self.path), "ok": self.ok, "checks": checks, "notes": list(self.notes)}
 
 
-@dataclass
-class _Findings:
+class _Findings(Struct):
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from dynlib.errors import ModelError
 from dynlib.spec.derivative import ONE, ZERO, derivative, negative, over, plus, substituted, times
@@ -31,8 +32,7 @@ _AT_ZERO = ("heaviside", "step", "sign", "abs", "relu")
 _AT_WHOLE = {"floor": 0.0, "ceil": 0.0, "trunc": 0.0, "round": 0.5}
 
 
-@dataclass(frozen=True)
-class Barrier:
+class Barrier(Struct, frozen=True):
     """A time, or with a `period` (not `ZERO`) the times `time + k·period`; both read parameters only."""
 
     time: Node

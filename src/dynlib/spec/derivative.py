@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.errors import ModelError, Where
 from dynlib.spec.expressions import (
@@ -66,8 +68,7 @@ def derivative(node: Node, name: str, model: Model) -> Node:
     return Rules(model, MAX_DERIVED).whole(node, Name(name))
 
 
-@dataclass(frozen=True)
-class Direction:
+class Direction(Struct, frozen=True):
     """A direction in the space of states: `names` gives, for a state or aux variable, the name of its part in it.
 
     The name is empty where there is none: the variable does not depend on the states.

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
+from msgspec import Struct
+
+from dynlib.compared import Compared
 from dynlib.errors import ExpressionError, Where
 
 MAX_TEXT = 20_000
@@ -62,52 +65,47 @@ _TRUTH = {"true": True, "false": False}
 _BUILTIN_CONSTANTS = {"pi": 3.141592653589793, "e": 2.718281828459045, "tau": 6.283185307179586}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Compared, frozen=True, eq=False, kw_only=True):
     """Base of all nodes; `pos` is the offset in the text and takes no part in comparison."""
 
-    pos: int = field(default=0, compare=False, kw_only=True)
+    apart: ClassVar[frozenset[str]] = frozenset({"pos"})
+
+    pos: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Num(Node):
+class Num(Node, frozen=True, eq=False):
     """A number."""
 
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bool(Node):
+class Bool(Node, frozen=True, eq=False):
     """`true` or `false`."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Name(Node):
+class Name(Node, frozen=True, eq=False):
     """A state, parameter, constant, aux variable, argument, loop index, or `t`."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item(Node):
+class Item(Node, frozen=True, eq=False):
     """One element of an array state or parameter: `u[i-1]`."""
 
     id: str
     index: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Unary(Node):
+class Unary(Node, frozen=True, eq=False):
     """`-x`, `not c`."""
 
     op: str
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Binary(Node):
+class Binary(Node, frozen=True, eq=False):
     """Arithmetic: `+ - * / // % **`."""
 
     op: str
@@ -115,24 +113,21 @@ class Binary(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Compare(Node):
+class Compare(Node, frozen=True, eq=False):
     """A chain of comparisons: `0 < x <= 1`."""
 
     ops: tuple[str, ...]
     operands: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Logic(Node):
+class Logic(Node, frozen=True, eq=False):
     """`and` or `or` of two or more conditions."""
 
     op: str
     operands: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice(Node):
+class Choice(Node, frozen=True, eq=False):
     """`a if c else b`."""
 
     cond: Node
@@ -140,24 +135,21 @@ class Choice(Node):
     other: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Node):
+class Call(Node, frozen=True, eq=False):
     """A function of the language or of the model, or an event macro."""
 
     fn: str
     args: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Lag(Node):
+class Lag(Node, frozen=True, eq=False):
     """The value of a state `steps` completed steps ago."""
 
     state: str
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reduce(Node):
+class Reduce(Node, frozen=True, eq=False):
     """`sum(body for i in range(start, stop, step) if cond)`, or `prod`."""
 
     kind: str
@@ -201,8 +193,7 @@ _COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 _BINDING = {"+": 50, "-": 50, "*": 60, "/": 60, "//": 60, "%": 60}
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     kind: str
     text: str
     pos: int
@@ -460,7 +451,7 @@ def measure(node: Node) -> tuple[int, int]:
 
 def children(node: Node) -> Iterator[Node]:
     """The direct parts of a node, left to right."""
-    for name in node.__slots__:
+    for name in node.__struct_fields__:
         value = getattr(node, name)
         if isinstance(value, Node):
             yield value
@@ -480,13 +471,13 @@ def walk(node: Node) -> Iterator[Node]:
 def rebuild(node: Node, change: Callable[[Node], Node]) -> Node:
     """A copy of the node whose direct parts went through `change`."""
     values: dict[str, object] = {}
-    for f in fields(node):
-        value = getattr(node, f.name)
+    for name in node.__struct_fields__:
+        value = getattr(node, name)
         if isinstance(value, Node):
             value = change(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], Node):
             value = tuple(change(part) for part in value)
-        values[f.name] = value
+        values[name] = value
     return type(node)(**values)  # type: ignore[arg-type]
 
 

@@ -6,11 +6,11 @@ A loop equation gives one block for all its rows, so that the size of what is de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from dynlib.errors import ModelError, Where
@@ -40,8 +40,7 @@ MAX_VISITS = 50_000_000
 """Elements that one evaluation of a Jacobian visits; more would not fit in memory either."""
 
 
-@dataclass(frozen=True)
-class Turns:
+class Turns(Struct, frozen=True):
     """`for var in range(start, stop, step) if cond`."""
 
     var: str
@@ -51,8 +50,7 @@ class Turns:
     cond: Node | None = None
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(Struct, frozen=True):
     """What is added in one column: the derivative with respect to a scalar state or one element of an array."""
 
     state: str
@@ -60,8 +58,7 @@ class Element:
     value: Node
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Struct, frozen=True):
     """Elements inside a loop (or none), each multiplied by `weight` (taken outside the loop) and `others` (inside)."""
 
     turns: Turns | None
@@ -71,8 +68,7 @@ class Block:
     inner: tuple[Block, ...]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct, frozen=True):
     """The elements that one equation fills; those of the same place are added."""
 
     state: str
@@ -80,8 +76,7 @@ class Row:
     block: Block
 
 
-@dataclass(frozen=True, eq=False)
-class Sparsity:
+class Sparsity(Struct, frozen=True, eq=False, dict=True):
     """The elements that may differ from 0: `rows` and `cols` by row, then column; `n` rows in all.
 
     `lower` and `upper` are the greatest distances below and above the diagonal.
@@ -111,8 +106,7 @@ class Sparsity:
         return np.searchsorted(self.keys, rows * self.n + cols)
 
 
-@dataclass(frozen=True, eq=False)
-class Visit:
+class Visit(Struct, frozen=True, eq=False):
     """Where one element lies at each turn of its loops; `live` tells the turns that are not always skipped."""
 
     rows: Indices
@@ -125,8 +119,7 @@ class Visit:
         return slice(None) if self.live is None else self.live
 
 
-@dataclass(frozen=True, eq=False)
-class Jacobian:
+class Jacobian(Struct, frozen=True, eq=False, dict=True):
     """The derivatives of the right-hand side of a model (of a map, of the next state) with respect to its states.
 
     The model's own Jacobian where it has one, else derived. Made by `jacobian_blocks`.

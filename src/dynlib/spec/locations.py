@@ -6,7 +6,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)\Z")
 _BARE = re.compile(r"""\s*[\w."'\[\]-]+\s*=\s*[^\s"'\[{]""")
 ModelLike = str | Path | Model
 _BUILTIN = "builtin://"
+_MODELS = Path(__file__).parents[1] / "models"
 _INLINE = "inline:"
 _BUILTIN_NAME = re.compile(r"[a-z0-9_]+(?:/[a-z0-9_]+)*\Z")
 MAX_KEY_PARTS = 20
@@ -37,14 +37,7 @@ def builtin_models() -> list[str]:
     >>> "builtin://ode/lorenz" in dynlib.builtin_models()
     True
     """
-    root = resources.files("dynlib.models")
-    return sorted(
-        f"{_BUILTIN}{folder.name}/{item.name.removesuffix('.toml')}"
-        for folder in root.iterdir()
-        if folder.is_dir()
-        for item in folder.iterdir()
-        if item.name.endswith(".toml")
-    )
+    return sorted(f"{_BUILTIN}{file.parent.name}/{file.stem}" for file in _MODELS.glob("*/*.toml"))
 
 
 def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
@@ -94,9 +87,7 @@ def read_document(location: str) -> tuple[dict[str, Any], str]:
             hint = f"; did you mean {same[0]!r}?" if same else suggest(f"{_BUILTIN}{name}", known)
             raise ModelError(f"there is no such built-in model{hint}", Where(location))
         folder, _, leaf = name.rpartition("/")
-        return _parse(
-            (resources.files("dynlib.models") / folder / f"{leaf}.toml").read_text("utf-8"), location
-        ), location
+        return _parse((_MODELS / folder / f"{leaf}.toml").read_text("utf-8"), location), location
     if "\n" in location or "://" in location:
         lacks = "; this text lacks 'inline:' before it" if "\n" in location else ""
         raise ModelError(

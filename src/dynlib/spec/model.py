@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
+from msgspec import Struct
+
+from dynlib.compared import Compared
 from dynlib.markup import Markup, block, markup, math, panel, table
 from dynlib.spec.expressions import Binary, Call, Compare, Lag, Name, Node, Num, canonical, is_random, walk
 from dynlib.spec.latex import equations_latex, event_latex, name_latex
@@ -15,8 +18,7 @@ from dynlib.spec.latex import equations_latex, event_latex, name_latex
 KINDS = {"ode": "ordinary differential equations", "map": "a map", "sde": "stochastic differential equations"}
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Struct, frozen=True):
     """A state or parameter: scalar (`size is None`) or array, with its default values."""
 
     name: str
@@ -44,8 +46,7 @@ def spans(quantities: Iterable[Quantity]) -> Iterator[tuple[Quantity, slice]]:
         at += q.count
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """`for var in range(start, stop, step)` with fixed bounds."""
 
     var: str
@@ -59,8 +60,7 @@ class Loop:
         return range(self.start, self.stop, self.step)
 
 
-@dataclass(frozen=True, slots=True)
-class Equation:
+class Equation(Struct, frozen=True):
     """The right-hand side of one state, of one element, or of a range of elements."""
 
     target: str
@@ -69,16 +69,14 @@ class Equation:
     expr: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Aux:
+class Aux(Struct, frozen=True):
     """A named quantity computed from the state, for recording and for use in other expressions."""
 
     name: str
     expr: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function of the model."""
 
     name: str
@@ -86,8 +84,7 @@ class Function:
     expr: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """One assignment of an event; assignments run in their order."""
 
     target: str
@@ -95,8 +92,7 @@ class Action:
     expr: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A condition tested at the start (`pre`) or end (`post`) of each step, with actions and a log.
 
     A `located` event happens inside steps, where its condition, one comparison, becomes true. A `terminal` event ends
@@ -134,8 +130,7 @@ class Event:
         return (left if right == Num(0.0) else Binary("-", left, right)), both
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(Struct, frozen=True):
     """Named values for some parameters and states."""
 
     name: str
@@ -143,8 +138,7 @@ class Preset:
     states: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SimDefaults:
+class SimDefaults(Struct, frozen=True):
     """The `[sim]` table: what a run uses when it is not told otherwise. No part of the structure hash."""
 
     t0: float = 0.0
@@ -161,8 +155,7 @@ class SimDefaults:
     """Times that a step must not cross."""
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(Compared, frozen=True, eq=False, dict=True):
     """A dynamical system, checked and immutable.
 
     Built by `load_model` from TOML or by `ode_model` / `map_model` from Python; both give equal objects for
@@ -175,6 +168,8 @@ class Model:
     >>> model.quantity("rho").values
     (28.0,)
     """
+
+    apart: ClassVar[frozenset[str]] = frozenset({"source"})
 
     kind: str
     name: str
@@ -193,7 +188,7 @@ class Model:
     sim: SimDefaults = SimDefaults()
     meta: tuple[tuple[str, str], ...] = ()
     noise_shared: int = 0
-    source: str = field(default="", compare=False)
+    source: str = ""
 
     @cached_property
     def n_states(self) -> int:

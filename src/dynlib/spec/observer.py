@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from dynlib.errors import ConfigError, ModelError, Where
 from dynlib.spec.expressions import MAX_NAME, Lag, Node, canonical, is_reserved, parse, walk
@@ -27,8 +29,7 @@ def _text(where: Where, key: str, value: object) -> str:
     return str(value)
 
 
-@dataclass(frozen=True)
-class Observer:
+class Observer(Struct, frozen=True):
     """A named set of numbers that is updated after every completed step and is part of the state.
 
     `memory` maps names to initial values. `update` maps names to expressions, done in this order after the events of
@@ -49,28 +50,27 @@ class Observer:
     name: str
     memory: Mapping[str, float]
     update: Mapping[str, str]
-    read: Mapping[str, str]
+    read: Mapping[str, str] = {}
 
-    def __init__(
-        self, name: str, memory: Mapping[str, float], update: Mapping[str, str], read: Mapping[str, str] | None = None
-    ) -> None:
+    def __post_init__(self) -> None:
+        name, memory, update, read = self.name, self.memory, self.update, self.read
         where = Where("", f"observer {name}")
         if not isinstance(name, str) or not _is_name(name):
             raise ConfigError(f"the name of an observer must be a word, not {name!r}")
-        for part, table in (("memory", memory), ("update", update), ("read", read or {})):
+        for part, table in (("memory", memory), ("update", update), ("read", read)):
             if not isinstance(table, Mapping) or any(not isinstance(key, str) for key in table):
                 raise ConfigError(f"{where}: {part} must be a table of names, not {table!r}")
         for key, start in memory.items():
             if isinstance(start, bool) or not isinstance(start, int | float) or not abs(start) <= sys.float_info.max:
                 found = "a whole number too large for a float" if type(start) is int else repr(start)
                 raise ConfigError(f"{where}: the memory {key!r} begins with a finite number, not {found}")
-        for word in (*memory, *update, *(read or {})):
+        for word in (*memory, *update, *read):
             if not _is_name(word) or is_reserved(word):
                 raise ConfigError(f"{where}: {word!r} is not a name")
         values = {key: float(value) for key, value in memory.items()}
-        texts, reads = ({key: _text(where, key, text) for key, text in part.items()} for part in (update, read or {}))
+        texts, reads = ({key: _text(where, key, text) for key, text in part.items()} for part in (update, read))
         for key, value in (("name", name), ("memory", values), ("update", texts), ("read", reads)):
-            object.__setattr__(self, key, value)
+            force_setattr(self, key, value)
         for key in reads:
             if key in values:
                 raise ConfigError(f"{where}: {key!r} is in the memory already; read it under another name")
@@ -83,8 +83,7 @@ class Observer:
         return {"name": self.name, "memory": self.memory, "update": self.update, "read": self.read}
 
 
-@dataclass(frozen=True)
-class BoundObserver:
+class BoundObserver(Struct, frozen=True):
     """An observer whose expressions are resolved against a model."""
 
     observer: Observer

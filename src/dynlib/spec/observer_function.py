@@ -6,8 +6,9 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, overload
+
+from msgspec import Struct, field
 
 from dynlib.errors import ConfigError, Where
 from dynlib.spec.expressions import is_reserved, parse
@@ -72,7 +73,7 @@ def _observer(function: Callable[..., None], name: str | None, read: Mapping[str
     kept = {key: value for key, value in memory.items() if key in body.own}
     if not kept:
         raise ConfigError(f"observer {name}: sets none of its arguments, so that it would keep nothing")
-    return Observer(name, kept, update, read)
+    return Observer(name, kept, update, read or {})
 
 
 def _source(function: Any, name: str) -> tuple[ast.FunctionDef, int, str]:
@@ -110,8 +111,7 @@ def _memory(function: Any, name: str) -> dict[str, float]:
     return memory
 
 
-@dataclass
-class _Body:
+class _Body(Struct):
     """Turns statements into updates that each set a name of their own; the last one of a name sets the name itself."""
 
     name: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from itertools import islice
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dynlib.errors import ExpressionError, Where, suggest
 from dynlib.spec.expressions import (
@@ -48,8 +50,7 @@ _TEXT_OF_A_NODE = MAX_NAME + 30  # a name, or a number and its operator
 Interval = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """All names a model defines; `sizes` maps array states and parameters to their length."""
 
     states: frozenset[str] = frozenset()
@@ -68,8 +69,7 @@ class Scope:
         return sorted({*self.states, *self.params, *self.constants, *self.aux, "t", "pi"})
 
 
-@dataclass(frozen=True)
-class Resolver:
+class Resolver(Struct, frozen=True):
     """Resolves the expressions of one text; `local` are loop indices with their intervals, `args` free names."""
 
     scope: Scope
@@ -366,8 +366,7 @@ _PURE = {
 }
 
 
-@dataclass
-class Terms:
+class Terms(Struct):
     """How many operations the loops of one document may still take while its values are computed."""
 
     left: int = MAX_VALUE_WORK

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class AdamsBashforth:
+class AdamsBashforth(Struct, frozen=True):
     """`weights[j]` multiplies f at j steps back."""
 
     weights: tuple[float, ...]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class TwoStep:
+class TwoStep(Struct, frozen=True):
     """The formula of order 2, with coefficients for equal or for any steps (HNW I, III.1 and III.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(Struct, frozen=True):
     """Formulas of the orders 1 to `len(kappa)` in backward differences ∇ʲ of equal steps.
 
     The one of order k is Σ_{j≤k} ∇ʲy/j = h f + κ_k γ_k (y − p), with y new, p the polynomial of degree k through the

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Composition:
+
+class Composition(Struct, frozen=True):
     """A step over h for H = T(p) + V(q): kick, drift, kick, …, drift, kick, one kick more than there are drifts.
 
     A kick with κ is p += −κ h ∂V/∂q, a drift with δ is q += δ h ∂T/∂p. Time goes with the drifts: after the first j of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Diagonal:
+
+class Diagonal(Struct, frozen=True):
     """Rows of `a` with the diagonal, nodes `c`, weights `b`; a first row (0,) is an explicit first stage, f(t, base).
 
     Stage i solves k_i = f(t + c_i h, base + h Σ_{j≤i} a_ij k_j); new = base + h Σ_i b_i k_i. All entries of the

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Tableau:
+class Tableau(Struct, frozen=True):
     """Rows of `a` below the diagonal, nodes `c`, weights `b`.
 
     Stages are numbered 1..s. The slope at the end of the step, f(t + h, new), is stage s itself if `first_same_as_last`

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Radau:
+
+class Radau(Struct, frozen=True):
     """A fully implicit method of three stages, to be solved in the variables of HW II, IV.8.
 
     HW II is Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996). A step of y' = f(t, y) from

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dynlib.errors import ConfigError, UnknownNameError, shortened
 from dynlib.steppers.taylor import MAX_ORDER, MIN_ORDER
@@ -29,8 +31,7 @@ OPTIONS_ELSEWHERE = {
 _OTHER_NAMES = {"dt_min": "min_step", "dt_max": "max_step"}
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """A number, or a vector with one number per component of the state, that a stepper keeps between two steps.
 
     `block` is "times" (float64), "reals" (the model's dtype, all vectors) or "counts" (int64); `on_edit` and `fresh`
@@ -57,8 +58,7 @@ ADAPTIVE_MEMORY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StepperSpec:
+class StepperSpec(Struct, frozen=True):
     """A method: its mathematics (`method`), what it can do, and its options with their defaults.
 
     `order` is that of a method for equations without noise, and the weak order, rounded down, of one for stochastic

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Rosenbrock:
+class Rosenbrock(Struct, frozen=True):
     """Coefficients after the transformation that saves products with the Jacobian (HW II, IV.7, eq. 7.25).
 
     HW II is Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996). A step of y' = f(t, y) from

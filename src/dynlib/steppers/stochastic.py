@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Stochastic:
+class Stochastic(Struct, frozen=True):
     """A scheme with its strong and weak order; `general` says whether states may share Wiener processes.
 
     `stages` counts the evaluations of drift or noise in a step, whichever are more.

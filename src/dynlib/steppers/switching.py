@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dynlib.steppers.explicit_rk import DORMAND_PRINCE, Tableau
 from dynlib.steppers.rosenbrock import RODAS5P, Rosenbrock
 
 
-@dataclass(frozen=True, slots=True)
-class Switching:
+class Switching(Struct, frozen=True):
     """A pair of methods, and when one gives way to the other.
 
     The `explicit` one, whose last two stages both lie at the end of the step, estimates the largest eigenvalue λ by

@@ -8,7 +8,7 @@ Softw. 29 (2003) 1–26).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from dynlib.compile.advance.parts import Advance, indented
 from dynlib.compile.forms import Form
@@ -28,8 +28,7 @@ CUT_SHORT = ["step = smaller(step, max_factor * (t_new - t))"]
 """After a step that an event ended, for methods that keep the next step: events may come ever faster."""
 
 
-@dataclass
-class Attempt:
+class Attempt(Struct):
     """One attempt at a step of size `dt` (`h` in the model's dtype), from `{base}` with the slope `{k1}`.
 
     `lines` compute `{new}` and `err`, in units of the tolerance; `err` infinite or NaN is a failed attempt. An implicit

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from dynlib.compile.forms import Form
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.spec.model import Model
 
 
-@dataclass
-class Advance:
+class Advance(Struct):
     """The lines a stepper contributes to the skeleton.
 
     `step` computes `{new}` and `t_new` from `{base}`, `t` and `dt` without touching the state: what a step changes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.errors import DynlibError
 
@@ -14,8 +14,7 @@ class TranslationError(DynlibError):
     """Generated code uses what the back-end does not know: a bug, not a mistake of the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A number: its name and its type in LLVM."""
 
     name: str
@@ -26,8 +25,7 @@ F64, F32 = Scalar("float64", "double"), Scalar("float32", "float")
 I64, BOOL = Scalar("int64", "i64"), Scalar("bool", "i1")
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """What an array holds: as it lies in memory, and the scalar that it is read as."""
 
     dtype: str
@@ -48,23 +46,20 @@ ELEMENTS = {
 ELEMENT_OF = {F64: ELEMENTS["float64"], F32: ELEMENTS["float32"], I64: ELEMENTS["int64"]}
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayType:
+class ArrayType(Struct, frozen=True):
     """An array in C order."""
 
     element: Element
     ndim: int
 
 
-@dataclass(frozen=True, slots=True)
-class TupleType:
+class TupleType(Struct, frozen=True):
     """Several values; functions return them, assignments take them apart."""
 
     items: tuple[Type, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NoneType:
+class NoneType(Struct, frozen=True):
     """What a function returns that returns nothing."""
 
 
@@ -72,8 +67,7 @@ Type = Scalar | ArrayType | TupleType | NoneType
 NOTHING = NoneType()
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A value in IR: `text` is the register or constant of a scalar, or the address of an array with its `dims`."""
 
     type: Type
