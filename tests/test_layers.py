@@ -8,7 +8,7 @@ from pathlib import Path
 import dynlib
 
 LAYERS = (
-    ("version", "errors", "status", "compared"),
+    ("version", "errors", "status", "compared", "arguments"),
     ("markup",),
     ("spec",),
     ("steppers",),

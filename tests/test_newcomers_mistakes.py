@@ -80,7 +80,10 @@ def test_keywords_are_those_of_the_calls() -> None:
 
     from dynlib.session.keywords import ARGUMENTS
 
-    for name, call in (("setup()", dynlib.setup), ("run()", dynlib.Sim.run)):
+    calls = {"setup()": dynlib.setup, "run()": dynlib.Sim.run, "ensemble()": dynlib.ensemble}
+    calls["lyapunov_exponents()"] = dynlib.lyapunov_exponents
+    assert ARGUMENTS.keys() == calls.keys()
+    for name, call in calls.items():
         kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         found = [p.name for p in inspect.signature(call).parameters.values() if p.kind in kinds]
         assert ARGUMENTS[name] == tuple(n for n in found if n not in ("self", "model"))

@@ -11,8 +11,8 @@ _PUBLIC = {
     "dynlib.analysis.lyapunov": "LyapunovExponents lyapunov_exponents",
     "dynlib.errors": (
         "CacheWarning ConcurrentUseError ConfigError DynlibError ExportError ExpressionError ModelError "
-        "NumericsWarning PinMismatchError ResumeError SnapshotError SnapshotFileError StoreBusyError StoreError "
-        "UnknownNameError"
+        "NumericsWarning PinMismatchError ReadOnlyError ResumeError SnapshotError SnapshotFileError StoreBusyError "
+        "StoreError UnknownNameError"
     ),
     "dynlib.ensembles.ensemble": "EnsembleResult Statistics ensemble",
     "dynlib.session.full_model": "FullModel build",
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         ModelError,
         NumericsWarning,
         PinMismatchError,
+        ReadOnlyError,
         ResumeError,
         SnapshotError,
         SnapshotFileError,

@@ -126,6 +126,18 @@ class UnknownNameError(ConfigError):
         super().__init__(f"unknown {kind} {said}{f'; {hint}' if hint else suggest(str(name), known, elsewhere)}")
 
 
+class ReadOnlyError(ConfigError, AttributeError):
+    """An attribute that cannot be set, or that does not exist; the message says how such a value is set.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/van_der_pol")
+    >>> sim.mu = 3.0
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ReadOnlyError: 'mu' is a value of the model, not an attribute of the session; ...
+    """
+
+
 class ResumeError(DynlibError):
     """A run that cannot continue the session: overlap, forbidden override, incompatible state.
 

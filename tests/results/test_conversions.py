@@ -68,7 +68,7 @@ def test_another_grid_has_the_bits_of_a_recording_on_it(sim: Sim) -> None:
     assert np.abs(grid["x"] - again["x"][: len(grid["x"])]).max() < 1e-12
     assert grid["u"].shape == (54, 3)
     for wrong in (0.0, -1.0, float("inf"), "a"):
-        with pytest.raises(ConfigError, match="time span"):
+        with pytest.raises(ConfigError, match="time span|a number"):
             sim.results().resample(wrong)  # type: ignore[arg-type]
     with pytest.raises(DynlibError, match="without their session"):
         ResultsView(sim.raw_results()).resample(0.5)

@@ -120,7 +120,7 @@ def test_lagged_values() -> None:
         ({"params": {"sigm": 1.0}}, "did you mean 'sigma'"),
         ({"y": [0.0, np.nan, 0.0]}, "must be finite"),
         ({"t": np.inf}, "t must be a finite number"),
-        ({"t": "now"}, "t must be a finite number"),
+        ({"t": "now"}, "must be a number, not 'now'"),
     ],
 )
 def test_impossible_values_are_named(arguments: dict[str, Any], message: str) -> None:

@@ -213,7 +213,7 @@ def test_what_else_a_function_may_hold_is_refused(body: str, line: int, message:
         ("@observer\ndef f(sum=0):\n    sum += 1", ConfigError, "'sum' is not a name"),
         ("@observer\ndef _f(n=0):\n    n += 1", ConfigError, "must be a word, not '_f'"),
         ("f = observer(lambda n=0: n)", ConfigError, "must be a function defined with def"),
-        ("f = observer(3)", ConfigError, "expected a function, not 3"),
+        ("f = observer(3)", ConfigError, "must be a function, not 3"),
         ("@observer\nclass f:\n    pass", ConfigError, "expected a function"),
         ("@observer(read={'n': '2*n'})\ndef f(n=0):\n    n += 1", ConfigError, "'n' is in the memory already"),
         ("@observer\ndef f(n=0):\n    n = 1e999", ModelError, r"\[observer f\] line 3: number 1e309 is too large"),

@@ -704,8 +704,10 @@ def test_taking_a_snapshot_does_not_change_the_run() -> None:
 
 def test_names_of_snapshots() -> None:
     sim = ring()
-    for bad in ("", None, 3):
-        with pytest.raises(SnapshotError, match="non-empty text"):
+    with pytest.raises(SnapshotError, match="non-empty text"):
+        sim.create_snapshot("")
+    for bad in (None, 3):
+        with pytest.raises(ConfigError, match="must be a text"):
             sim.create_snapshot(bad)  # type: ignore[arg-type]
     sim.create_snapshot("initial", "mine")
     sim.run(T=1.0)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError, ModelError
 from dynlib.markup import math, panel, table
 from dynlib.results.preview import sparkline
 from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
-from dynlib.session.full_model import build
+from dynlib.session.full_model import build_for
 from dynlib.session.sim import Sim
 from dynlib.session.values import Given, by_name, merged, whole
 from dynlib.spec.locations import ModelLike, load_model
@@ -76,6 +77,7 @@ class LyapunovExponents(Struct, frozen=True, eq=False):
         )
 
 
+@checked
 def lyapunov_exponents(
     model: ModelLike,
     T: float | None = None,
@@ -112,7 +114,7 @@ def lyapunov_exponents(
     if base.kind == "sde":
         raise ModelError(f"model {base.name!r} is stochastic; Lyapunov exponents are computed for ODEs and maps")
     extended = with_lyapunov(base, exponents)
-    sim = Sim(build(extended, stepper=stepper, dt=dt, jit=jit, **options))
+    sim = Sim(build_for("lyapunov_exponents()", extended, stepper=stepper, dt=dt, jit=jit, **options))
     names = [f"growth{j + 1}" for j in range(exponents)]
     if ic is not None:
         ic = by_name(

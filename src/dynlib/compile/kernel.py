@@ -74,7 +74,7 @@ def build_kernel(
     observers: tuple[BoundObserver, ...] = (),
 ) -> Kernel:
     """Generate, load and (unless `jit=False`) compile the kernel. Raises `ConfigError`."""
-    if math not in MATH_MODES:
+    if not isinstance(math, str) or math not in MATH_MODES:
         raise ConfigError(f"math must be 'strict' or 'contract', not {math!r}")
     if model.kind not in stepper.kinds:
         fitting = list_steppers(kind=model.kind)

@@ -13,15 +13,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from msgspec import Struct
 
+from dynlib.arguments import checked, is_number, said
 from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.driver import Task
 from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
-from dynlib.session.full_model import FullModel, build
+from dynlib.session.full_model import FullModel, build_for
 from dynlib.session.run_plan import FAR, checked_seed
-from dynlib.session.values import is_number, whole
+from dynlib.session.values import whole
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.status import Status
@@ -86,7 +87,7 @@ class EnsembleResult(Struct, frozen=True, eq=False):
         return np.asarray((self.status == Status.DONE) | (self.status == Status.STOPPED))
 
     def __getitem__(self, name: str) -> Array:
-        if name not in self.final:
+        if not isinstance(name, str) or name not in self.final:
             raise UnknownNameError("state", name, self.final)
         return self.final[name]
 
@@ -96,6 +97,7 @@ class EnsembleResult(Struct, frozen=True, eq=False):
         return f"<ensemble of {self.t.size} members {self.shape}, run {how}: {done} reached the end>"
 
 
+@checked
 def ensemble(
     model: ModelLike | FullModel,
     *,
@@ -139,9 +141,13 @@ def ensemble(
 
     Raises `ConfigError` and `UnknownNameError` as `build` and `Sim.run` do, and for what does not run in lanes.
     """
-    full = model if isinstance(model, FullModel) else build(
-        model, stepper=stepper, dt=dt, jit=jit, math=math, **options
-    )  # fmt: skip
+    if isinstance(model, FullModel):
+        for name, value in {"stepper": stepper, "dt": dt, **options}.items():
+            if value is not None:
+                raise ConfigError(f"{name} was chosen when this model was built; give it to dynlib.build(…)")
+        full = model
+    else:
+        full = build_for("ensemble()", model, stepper=stepper, dt=dt, jit=jit, math=math, **options)
     request = _Request(full, params, ic, T, N, t0, transient, max_steps, seed)
     reason = why_not(full.model, full.stepper)
     if record_interval is not None and full.stepper.adaptive:
@@ -203,8 +209,9 @@ class _Request:
         self.horizon = mathematics.inf if T is None else float(T)
         self.n_limit = whole("N", N) if N is not None else FAR
         limit = full.model.sim.max_steps if max_steps is None else max_steps
-        if limit is not None and N is None:
-            self.n_limit = whole("max_steps", limit)
+        if limit is not None:
+            limit = whole("max_steps", limit)
+            self.n_limit = limit if N is None else self.n_limit
         self.counted = self.t0 + float(transient)
         self.begin = 0  # steps of the transient
         if transient > 0.0 and not full.stepper.adaptive:
@@ -247,8 +254,8 @@ def _arrays(kind: str, given: Mapping[str, Any] | None, quantities: Iterable[Any
             raise UnknownNameError(kind, name, known)
         try:
             array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ConfigError(f"{kind} {name!r} must be a number or an array of numbers, not {value!r}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(f"{kind} {name!r} must be a number or an array of numbers, not {said(value)}") from None
         if not np.isfinite(array).all():
             raise ConfigError(f"{kind} {name!r} must be finite; it holds {array[~np.isfinite(array)][0]!r}")
         found[name] = array

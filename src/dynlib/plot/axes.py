@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dynlib.arguments import checked, said
 from dynlib.errors import ConfigError
+from dynlib.results import ResultsView
+from dynlib.runtime.state import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +30,7 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float] = WIDE, **projection:
     return made
 
 
+@checked
 def legend_above(ax: Axes, columns: int = 4) -> None:
     """A legend above the Axes, where it lies over nothing.
 
@@ -33,8 +40,35 @@ def legend_above(ax: Axes, columns: int = 4) -> None:
     >>> ax = dynlib.plot.time_series(sim.results(), "v")
     >>> dynlib.plot.legend_above(ax)
     """
+    if not 1 <= columns <= 100:
+        raise ConfigError(f"columns must be a whole number from 1 to 100, not {said(columns)}")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=9)
+
+
+def numbers(what: str, values: object) -> Array:
+    """Numbers to draw. Raises `ConfigError`."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{what} must be numbers, in an array or a list, not {said(values)}") from None
+    if found.ndim == 0:
+        raise ConfigError(f"{what} must be several numbers, in an array or a list, not {said(values)}")
+    return found
+
+
+def results_by_name(what: str, given: Mapping[str, ResultsView]) -> dict[str, ResultsView]:
+    """Several results and their names. Raises `ConfigError`."""
+    for name, each in given.items():
+        if not isinstance(each, ResultsView):
+            raise ConfigError(f"{what}[{name!r}] must be results, as sim.results() gives them, not {said(each)}")
+    return {str(name): each for name, each in given.items()}
+
+
+def check_points(points: int) -> None:
+    """Refuse a number of points that draws nothing, or takes minutes. Raises `ConfigError`."""
+    if not 2 <= points <= 10_000:
+        raise ConfigError(f"points must be a whole number from 2 to 10000, not {said(points)}")
 
 
 def two_names(names: object, most: int = 3) -> tuple[str, ...]:

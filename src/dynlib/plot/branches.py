@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError
-from dynlib.plot.axes import COLORS, axes_or_new, legend_above
+from dynlib.plot.axes import COLORS, axes_or_new, legend_above, numbers, results_by_name
 from dynlib.results import ResultsView
 from dynlib.runtime.state import Array
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def compare(branches: Mapping[str, ResultsView], name: str, *, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot one quantity of several results over time, each under its name. Returns the Axes. Raises `UnknownNameError`.
 
@@ -27,8 +29,9 @@ def compare(branches: Mapping[str, ResultsView], name: str, *, ax: Axes | None =
     >>> outcomes = [each.run(T=200.0, resume=True) for each in (sim, other)]
     >>> ax = dynlib.plot.compare({"as before": sim.results(), "I = 15": other.results()}, "v")
     """
+    named = results_by_name("branches", branches)
     axes = axes_or_new(ax)
-    for k, (label, results) in enumerate(branches.items()):
+    for k, (label, results) in enumerate(named.items()):
         axes.plot(results.t, results[name], **{"color": COLORS[k % len(COLORS)], "lw": 1.1, "label": label, **style})
     axes.set_xlabel("t")
     axes.set_ylabel(name)
@@ -36,6 +39,7 @@ def compare(branches: Mapping[str, ResultsView], name: str, *, ax: Axes | None =
     return axes
 
 
+@checked
 def bifurcation(
     parameter: Array,
     samples: Array,
@@ -55,7 +59,7 @@ def bifurcation(
     >>> found = dynlib.ensemble("builtin://map/logistic", params={"r": r}, N=400, record_interval=1)
     >>> ax = dynlib.plot.bifurcation(r, found.samples["x"][300:], name="r", state="x")
     """
-    values, orbits = np.asarray(parameter, np.float64), np.asarray(samples, np.float64)
+    values, orbits = numbers("parameter", parameter), numbers("samples", samples)
     if values.ndim != 1 or orbits.ndim != 2 or orbits.shape[1] != len(values):
         raise ConfigError(
             f"parameter and samples have shapes (runs,) and (samples, runs), not {values.shape} and {orbits.shape}"

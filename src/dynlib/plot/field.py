@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlib.arguments import checked, is_number, said
 from dynlib.errors import ConfigError, UnknownNameError
-from dynlib.plot.axes import COLORS, SQUARE, axes_or_new, legend_above, two_names
+from dynlib.plot.axes import COLORS, SQUARE, axes_or_new, check_points, legend_above, two_names
 from dynlib.runtime.state import Array
 from dynlib.session.full_model import FullModel
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 
 
+@checked
 def vector_field(
     full: FullModel,
     names: Sequence[str],
@@ -57,6 +60,7 @@ def vector_field(
     return axes
 
 
+@checked
 def nullclines(
     full: FullModel,
     names: Sequence[str],
@@ -107,9 +111,11 @@ def _slopes(
             raise UnknownNameError("scalar state", name, scalars)
     if full.model.kind == "map":
         raise ConfigError(f"{full.model.name!r} is a map; its next states are no velocities")
-    for low, high in (x, y):
-        if not low < high:
-            raise ConfigError(f"a window is given as (low, high), not ({low!r}, {high!r})")
+    check_points(points)
+    for axis, window in (("x", x), ("y", y)):
+        good = isinstance(window, tuple | list) and len(window) == 2 and all(is_number(end) for end in window)
+        if not (good and -math.inf < window[0] < window[1] < math.inf):
+            raise ConfigError(f"the window {axis} is given as (low, high), not {said(window)}")
     places = [full.columns.index(name) for name in names]
     axis_x, axis_y = np.linspace(*x, points), np.linspace(*y, points)
     dx, dy = np.empty((points, points)), np.empty((points, points))

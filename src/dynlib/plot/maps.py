@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError
-from dynlib.plot.axes import COLORS, SQUARE, axes_or_new, legend_above
+from dynlib.plot.axes import COLORS, SQUARE, axes_or_new, check_points, legend_above, numbers
 from dynlib.results import ResultsView
 from dynlib.runtime.state import Array
 from dynlib.session.full_model import FullModel
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def return_map(values: ResultsView | Array, name: str | None = None, *, ax: Axes | None = None, **style: Any) -> Axes:
     """Plot each value against the next one: of a recorded quantity, or of a sequence such as intervals between spikes.
 
@@ -31,7 +33,7 @@ def return_map(values: ResultsView | Array, name: str | None = None, *, ax: Axes
             raise ConfigError(f"name the quantity whose return map is wanted: {', '.join(values.names)}")
         series = values[name]
     else:
-        series = np.asarray(values, np.float64)
+        series = numbers("values", values)
     if series.ndim != 1:
         raise ConfigError(f"a return map needs one number at a time, not values of shape {series.shape[1:]}")
     axes = axes_or_new(ax, SQUARE)
@@ -43,6 +45,7 @@ def return_map(values: ResultsView | Array, name: str | None = None, *, ax: Axes
     return axes
 
 
+@checked
 def cobweb(full: FullModel, results: ResultsView, *, ax: Axes | None = None, points: int = 400, **style: Any) -> Axes:
     """Plot the graph of a map of one state and the staircase of a recorded orbit. Returns the Axes.
 
@@ -53,6 +56,7 @@ def cobweb(full: FullModel, results: ResultsView, *, ax: Axes | None = None, poi
     >>> outcome = sim.run(N=40)
     >>> ax = dynlib.plot.cobweb(sim.full_model, sim.results())
     """
+    check_points(points)
     params = style.pop("params", None)
     model = full.model
     if model.kind != "map" or model.n_states != 1:

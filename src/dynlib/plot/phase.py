@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dynlib.arguments import checked
 from dynlib.plot.axes import COLORS, SQUARE, axes_or_new, two_names
 from dynlib.results import ResultsView
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def phase_portrait(
     results: ResultsView, names: Sequence[str], *, ax: Axes | None = None, start: bool = True, **style: Any
 ) -> Axes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dynlib.arguments import checked
 from dynlib.plot.axes import axes_or_new
 from dynlib.session.lineage import Edit, Tree
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 def tree(tree: Tree, ax: Axes | None = None) -> Axes:
     """Draw a tree of snapshots: a dot per moment, a line per stretch of simulation, edits written along it.
 

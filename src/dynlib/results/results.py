@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 from msgspec import Struct
 
+from dynlib.arguments import unchanging
 from dynlib.spec.model import Model
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,7 @@ class EventLog(Struct, frozen=True, eq=False):
     values: Array
 
 
+@unchanging("what was recorded does not change; take a copy of an array, as in results['x'].copy()")
 class Results(Struct, frozen=True, eq=False):
     """Samples of all segments.
 

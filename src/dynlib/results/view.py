@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from msgspec.structs import asdict, replace
 
+from dynlib.arguments import checked, said, unchanging
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.markup import panel, table
 from dynlib.results.preview import sparkline
@@ -27,20 +28,26 @@ PREVIEWS = 8
 """Columns of which a notebook shows a curve."""
 
 
+@unchanging("what was recorded does not change; take a copy of an array, as in results['x'].copy()")
 class EventView:
     """The entries of one event, or of all events with a tag: `t`, `step`, and logged values by label."""
 
+    name: str
+    columns: tuple[str, ...]
+    t: Array
+    step: Array
+    _values: Array
+
     def __init__(self, name: str, log: EventLog, which: Array, columns: tuple[str, ...]) -> None:
-        self.name, self.columns = name, columns
-        self.t: Array = log.t[which]
-        self.step: Array = log.step[which]
-        self._values = log.values[which]
+        vars(self).update(name=name, columns=columns, t=log.t[which], step=log.step[which], _values=log.values[which])
 
     def __len__(self) -> int:
         return len(self.t)
 
     def __getitem__(self, label: str) -> Array:
         """Logged values, shape (entries,). Raises `UnknownNameError`."""
+        if not isinstance(label, str):
+            raise ConfigError(f"a logged value is chosen by its label, such as 't', not {said(label)}")
         if label in self.columns:
             values: Array = self._values[:, self.columns.index(label)]
             return values
@@ -60,6 +67,7 @@ class EventView:
         return f"<event {self.name!r}: {len(self)} entries{span}>"
 
 
+@unchanging("what was recorded does not change; take a copy of an array, as in results['x'].copy()")
 class ResultsView:
     """Recorded results, selected by name.
 
@@ -81,10 +89,13 @@ class ResultsView:
     ['t', 'step', 'v', 'u']
     """
 
-    def __init__(self, results: Results, at: Callable[[float], dict[str, Any]] | None = None) -> None:
-        self.raw = results
-        self._at = at
+    raw: Results
+    _at: Callable[[float], dict[str, Any]] | None
 
+    def __init__(self, results: Results, at: Callable[[float], dict[str, Any]] | None = None) -> None:
+        vars(self).update(raw=results, _at=at)
+
+    @checked
     def at(self, t: float | Sequence[float] | Array) -> dict[str, Any]:
         """States and aux variables at any time of the run, by name, whatever was recorded.
 
@@ -102,8 +113,8 @@ class ResultsView:
             raise DynlibError("these results come without their session; use the at() of a session that ran there")
         try:
             times = np.asarray(t, np.float64)
-        except (TypeError, ValueError):
-            raise ConfigError(f"at() takes a time or several, not {t!r}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(f"at() takes a time or several, not {said(t)}") from None
         if times.ndim == 0:
             return self._at(float(times))
         found = [self._at(float(time)) for time in times.ravel()]
@@ -153,9 +164,9 @@ class ResultsView:
             if not name:
                 raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"))
             return np.column_stack([self[part] for part in name])
-        if name in ("t", "step") and name not in self._groups:
+        if isinstance(name, str) and name in ("t", "step") and name not in self._groups:
             return self.t if name == "t" else self.step
-        if name not in self._groups:
+        if not isinstance(name, str) or name not in self._groups:
             hint = "" if self.columns else "nothing is recorded yet: run() first"
             raise UnknownNameError("recorded variable", name, (*self.names, "t", "step"), hint=hint)
         which = self._groups[name]
@@ -165,6 +176,7 @@ class ResultsView:
         block: Array = self.raw.data[:, which]
         return block
 
+    @checked
     def segment(self, which: str | int) -> ResultsView:
         """One segment by name or position. Raises `UnknownNameError`."""
         names = [s.name for s in self.segments]
@@ -191,6 +203,7 @@ class ResultsView:
         """Names of the events that log."""
         return tuple(n for n, c in zip(self.raw.log.names, self.raw.log.columns, strict=True) if c)
 
+    @checked
     def event(self, name: str | None = None, *, tag: str | None = None) -> EventView:
         """The log of one event by name, or of all events with a tag. Raises `UnknownNameError`.
 
@@ -287,6 +300,7 @@ class ResultsView:
         data: xarray.Dataset = xr.Dataset(variables, coords, attributes)
         return data
 
+    @checked
     def between(self, t0: float, t1: float) -> ResultsView:
         """The samples from time `t0` to time `t1`, both included, and the events of that time.
 
@@ -315,6 +329,7 @@ class ResultsView:
                     segments=segments, log=part), self._at,
         )  # fmt: skip
 
+    @checked
     def resample(self, dt: float) -> dict[str, Array]:
         """States and aux variables on a grid of times with spacing `dt`, by the stepper's continuous extension.
 
@@ -327,7 +342,7 @@ class ResultsView:
         >>> grid["v"].shape, grid["t"][1].item()
         ((401,), 0.25)
         """
-        if not (isinstance(dt, int | float) and 0.0 < dt < float("inf")):
+        if not 0.0 < dt < float("inf"):
             raise ConfigError(f"dt must be a time span, not {dt!r}")
         if not len(self):
             return {"t": np.zeros(0)}

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec import Struct
 
+from dynlib.arguments import said
 from dynlib.compile.kernel import Kernel
 from dynlib.compile.layout import TIME_TOLERANCE
+from dynlib.errors import ConfigError
 from dynlib.runtime.progress import Passing, Watch
 from dynlib.runtime.recording import Recording, beginning
 from dynlib.runtime.state import Array, SessionState, next_grid_index
@@ -42,6 +44,13 @@ class Buffers(Struct, frozen=True):
     logs: int = 1024
     steps: int = 2000
     foresee: bool = True  # size the first buffer by the number of samples to come, where that is known
+
+    def __post_init__(self) -> None:
+        for name, size in (("rows", self.rows), ("logs", self.logs), ("steps", self.steps)):
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 2**53:
+                raise ConfigError(f"{name} of Buffers must be a whole number, at least 1, not {said(size)}")
+        if not isinstance(self.foresee, bool):
+            raise ConfigError(f"foresee of Buffers must be True or False, not {said(self.foresee)}")
 
 
 class Task(Struct, frozen=True):

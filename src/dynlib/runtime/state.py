@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct, field
 
+from dynlib.arguments import unchanging
 from dynlib.compared import Compared
 from dynlib.compile.layout import Layout
 from dynlib.spec.model import Model, spans
@@ -38,6 +39,7 @@ class SessionPins(Compared, frozen=True, eq=False):
     library_version: str
 
 
+@unchanging("a value of the model is set in a session: sim.assign({name}={value})")
 class SessionState(Struct, frozen=True, eq=False):
     """A moment of a simulation: `times` (float64), `reals` (the model's dtype), `counts` (int64), by `layout`.
 

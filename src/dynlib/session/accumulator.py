@@ -194,7 +194,8 @@ def columns_named(full: FullModel, wanted: Sequence[str] | None) -> tuple[str, .
     every = full.columns
     if wanted is None:
         return every
-    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+    wanted = wanted if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
         raise ConfigError(f"record_vars must be a list of names, such as [{every[0]!r}], not {wanted!r}")
     model = full.model
     arrays = {q.name: q.element_names for q in model.states if q.size is not None}

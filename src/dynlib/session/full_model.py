@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from msgspec import Struct, field
 
+from dynlib.arguments import checked, is_number, unchanging
 from dynlib.compile.kernel import Kernel, build_kernel
 from dynlib.errors import ConfigError, ModelError, UnknownNameError, Where, suggest
 from dynlib.markup import table
@@ -20,7 +21,7 @@ from dynlib.runtime.recording import Recording
 from dynlib.runtime.state import Array, SessionPins, SessionState, initial_state
 from dynlib.runtime.trace import Trace
 from dynlib.session.keywords import check_keywords
-from dynlib.session.values import Given, is_number, merged
+from dynlib.session.values import Given, merged
 from dynlib.spec.document import ELSEWHERE, SIM_KEYS, TOLERANCES, with_tolerances
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
@@ -40,6 +41,7 @@ MAX_DENSE = 2000
 """Most states whose Jacobian is given as a full matrix: 32 MB."""
 
 
+@unchanging("a value of the model is set in a session: sim.assign({name}={value}); other options by dynlib.build(…)")
 class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
     """A model ready to run. Made by `build`; several sessions may share one.
 
@@ -159,6 +161,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         """
         return self._derivatives.sparsity
 
+    @checked
     def jacobian(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
         """The derivatives of the right-hand side (of a map, of the next state) with respect to the state, shape (n, n).
 
@@ -177,6 +180,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         """
         return self.jacobian_at(self._state_of(t, y, params))
 
+    @checked
     def jacobian_at(self, state: SessionState) -> Array:
         """The same, at a state of this model."""
         n = self.model.n_states
@@ -189,12 +193,14 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         full[self.sparsity.rows, self.sparsity.cols] = self._derivatives.elements(self._point(state))
         return full
 
+    @checked
     def jacobian_elements(
         self, *, t: float | None = None, y: Given | None = None, params: Given | None = None
     ) -> Array:
         """The elements of the Jacobian at `sparsity.rows` and `sparsity.cols`; else like `jacobian`, for any size."""
         return self._derivatives.elements(self._point(self._state_of(t, y, params)))
 
+    @checked
     def rhs(self, y: Given | None = None, *, t: float | None = None, params: Given | None = None) -> Array:
         """The right-hand side (of a map, the next state) at a point, shape (n,); else like `jacobian`.
 
@@ -204,6 +210,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         """
         return self._derivatives.rhs(self._point(self._state_of(t, y, params)))
 
+    @checked
     def time_derivative(self, *, t: float | None = None, y: Given | None = None, params: Given | None = None) -> Array:
         """The derivative of the right-hand side with respect to `t`, shape (n,); else like `jacobian`.
 
@@ -213,6 +220,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         """
         return self._derivatives.time_slope(self._point(self._state_of(t, y, params)))
 
+    @checked
     def parameter_derivative(
         self, name: str, *, t: float | None = None, y: Given | None = None, params: Given | None = None
     ) -> Array:
@@ -229,6 +237,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
             raise UnknownNameError("scalar parameter", name, scalars)
         return self._derivatives.parameter_slope(name, self._point(self._state_of(t, y, params)))
 
+    @checked
     def fastest_decay_at(self, state: SessionState) -> float:
         """The rate at which the fastest mode decays at a state, 1/time; NaN where there is no Jacobian."""
         try:
@@ -277,6 +286,7 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
         return self.model._repr_html_() + table(facts)
 
 
+@checked
 def build(
     model: ModelLike,
     *,
@@ -301,6 +311,24 @@ def build(
     >>> dynlib.Sim(full).run(T=1.0).steps
     50
     """
+    return build_for(
+        "setup()", model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options
+    )
+
+
+def build_for(
+    call: str,
+    model: ModelLike,
+    *,
+    stepper: str | None = None,
+    dt: float | None = None,
+    jit: bool = True,
+    math: str = "strict",
+    mods: Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    **options: float | Mapping[str, float],
+) -> FullModel:
+    """The same, for a call that hands its keywords on: messages speak of its arguments."""
     loaded = load_model(model, mods)
     of_states = {name: table for name, table in options.items() if isinstance(table, Mapping) and name in TOLERANCES}
     numbers: dict[str, Any] = {name: value for name, value in options.items() if name not in of_states}
@@ -311,7 +339,7 @@ def build(
         spec = _in_place(loaded, "stepper", get_stepper, loaded.sim.stepper)
     if not isinstance(jit, bool):
         raise ConfigError(f"jit must be True or False, not {jit!r}")
-    check_keywords("setup()", numbers, loaded, spec)
+    check_keywords(call, numbers, loaded, spec)
     own = _model_options(loaded, spec)
     _in_place(loaded, "", spec.configure, **own)
     config = spec.configure(**{**own, **numbers})
@@ -344,7 +372,7 @@ def _nominal_dt(model: Model, stepper: StepperSpec, dt: float | None) -> float:
 
 def checked_dt(dt: float, name: str = "dt") -> float:
     """A usable step size. Raises `ConfigError`."""
-    if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 < dt < float("inf"):
+    if not (is_number(dt) and 0.0 < dt < float("inf")):
         raise ConfigError(f"{name} must be a positive finite number, not {dt!r}")
     return float(dt)
 
@@ -358,6 +386,6 @@ def _model_options(model: Model, stepper: StepperSpec) -> Mapping[str, float]:
             warnings.warn(
                 f"{model.source or model.name} [sim]: {name!r} is an option of no stepper and is ignored"
                 f"{suggest(name, sorted(known), ELSEWHERE)}",
-                stacklevel=4,
+                stacklevel=5,
             )
     return {name: value for name, value in model.sim.options if stepper.takes(name)}

@@ -15,6 +15,13 @@ ARGUMENTS = {
         "T", "N", "t0", "dt", "ic", "params", "seed", "record", "record_interval", "record_dt", "record_vars",
         "transient", "resume", "tag", "max_steps", "progress", "store", "checkpoint",
     ),
+    "ensemble()": (
+        "params", "ic", "T", "N", "t0", "dt", "stepper", "transient", "statistics", "histograms", "record_interval",
+        "record_vars", "max_steps", "seed", "threads", "jit", "math", "progress",
+    ),
+    "lyapunov_exponents()": (
+        "T", "N", "exponents", "transient", "ic", "params", "stepper", "dt", "samples", "jit", "progress",
+    ),
 }  # fmt: skip
 """Everything that these take besides the options of the stepper."""
 _ELSEWHERE = OPTIONS_ELSEWHERE | {
@@ -36,8 +43,9 @@ def check_keywords(call: str, names: Iterable[str], model: Model, stepper: Stepp
         if model.quantity(name) is not None:
             table = "ic" if any(q.name == name for q in model.states) else "params"
             raise ConfigError(
-                f"{name!r} is a value of the model, not an argument of {call}; set it with assign({name}=…) or "
-                f"run({table}={{{name!r}: …}})"
+                f"{name!r} is a value of the model, not an argument of {call}; "
+                + (f"set it with assign({name}=…) or run(" if call in ("setup()", "run()") else f"give {call[:-1]}")
+                + f"{table}={{{name!r}: …}})"
             )
         known = [*ARGUMENTS[call], *stepper.option_names]
         other = next((where for where, those in ARGUMENTS.items() if name in those), None)

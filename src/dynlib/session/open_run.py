@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
 from dynlib.results.export import FORMATS, export_results, format_named, format_of
@@ -144,6 +145,7 @@ class StoredRun:
     def __len__(self) -> int:
         return self.store.published()[0]
 
+    @checked
     def results(self, first: int = 0, last: int | None = None) -> ResultsView:
         """Samples from row `first` to before row `last`, by default all, read into memory. Raises `StoreError`."""
         r = self.recorded()
@@ -167,10 +169,12 @@ class StoredRun:
         last = self.checkpoint()
         return f"t = {last.meta.t:g}, step {last.meta.step}, with {last.position.rows} samples"
 
+    @checked
     def sim(self, *, jit: bool = True) -> Sim:
         """A session that stands where the run began, ready to take the run up. Raises `SnapshotFileError`."""
         return open_snapshot(self.directory.start().path, jit=jit)
 
+    @checked
     def resume(
         self,
         T: float | None = None,

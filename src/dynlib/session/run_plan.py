@@ -10,16 +10,17 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from dynlib.arguments import is_number
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, ResumeError, UnknownNameError
 from dynlib.runtime.driver import Task
 from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import SessionState
 from dynlib.session.accumulator import Accumulator, columns_named
-from dynlib.session.every import DEFAULT_CHECKPOINT
+from dynlib.session.every import DEFAULT_CHECKPOINT, Every
 from dynlib.session.full_model import FullModel, checked_dt
 from dynlib.session.keywords import check_keywords
-from dynlib.session.values import Given, is_number, merged, whole
+from dynlib.session.values import Given, merged, whole
 from dynlib.spec.model import Model
 from dynlib.status import Status
 
@@ -110,6 +111,8 @@ class RunArguments(Struct, frozen=True):
             raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {self.progress!r}")
         if not (is_number(self.transient) and 0.0 <= self.transient < math.inf):
             raise ConfigError(f"transient must be a span of time, 0 or longer, not {self.transient!r}")
+        if self.store is None and self.checkpoint is not DEFAULT_CHECKPOINT:
+            Every.parse(self.checkpoint)
         if not self.resume:
             return
         values = {"ic": self.ic, "params": self.params, "t0": self.t0, "dt": self.dt, "seed": self.seed}

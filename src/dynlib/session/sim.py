@@ -17,17 +17,20 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dynlib.arguments import checked, is_number, said
 from dynlib.errors import (
     ConcurrentUseError,
     ConfigError,
     ModelError,
     NumericsWarning,
     PinMismatchError,
+    ReadOnlyError,
     ResumeError,
     SnapshotError,
     SnapshotFileError,
     UnknownNameError,
     shortened,
+    suggest,
 )
 from dynlib.markup import markup, panel, table
 from dynlib.results import Results, ResultsView
@@ -37,7 +40,8 @@ from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace, within_budget
 from dynlib.session.accumulator import Accumulator, columns_named, view_of
 from dynlib.session.every import DEFAULT_CHECKPOINT
-from dynlib.session.full_model import FullModel, build
+from dynlib.session.full_model import FullModel, build, build_for
+from dynlib.session.keywords import ARGUMENTS
 from dynlib.session.lineage import (
     Ancestor,
     Edit,
@@ -58,7 +62,7 @@ from dynlib.session.pins import Compatibility, compare_environments, compare_pin
 from dynlib.session.presets import PresetShelf
 from dynlib.session.run_plan import FAR, RunArguments, checked_recorder, extent_of
 from dynlib.session.snapshots import Snapshot
-from dynlib.session.values import Given, Values, by_name, is_number, merged, plain, unknown
+from dynlib.session.values import Given, Values, by_name, merged, plain, unknown
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
@@ -157,6 +161,7 @@ class Sim:
     _directory: RunDirectory | None  # where the recording stands, if on disk
     _busy: threading.Lock
 
+    @checked
     def __init__(self, model: FullModel | ModelLike, *, buffers: Buffers | None = None) -> None:
         self._full = model if isinstance(model, FullModel) else build(model)
         self._buffers = buffers or Buffers()
@@ -169,6 +174,29 @@ class Sim:
         self._busy, self._doing = threading.Lock(), ""
         self._quiet_until = 0.0  # until when no warning about slow runs is repeated
         self._clear_recording()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name[0] != "_" and name != "full_model":
+            raise self._read_only(name, value)
+        object.__setattr__(self, name, value)
+
+    def _read_only(self, name: str, value: object) -> ReadOnlyError:
+        model, how = self._full.model, f"{name}={said(value)}"
+        if model.quantity(name) is not None:
+            return ReadOnlyError(
+                f"{name!r} is a value of the model, not an attribute of the session; set it with assign({how})"
+            )
+        calls = {"setup() and run()": ("dt", *self._full.stepper.option_names), **ARGUMENTS}
+        for call, names in calls.items():
+            if name in names:
+                return ReadOnlyError(f"{name!r} is an argument of {call}, not an attribute of the session; give {how}")
+        if name in dir(self):
+            return ReadOnlyError(f"{name!r} of a session cannot be set; run(), assign() and reset() move and change it")
+        known = [q.name for q in (*model.states, *model.params)]
+        return ReadOnlyError(
+            f"a session has no attribute {name!r}; values of its model are set with assign(NAME=…)"
+            f"{suggest(name, known)}"
+        )
 
     # -- what it is --------------------------------------------------------------------------------------------
 
@@ -183,6 +211,10 @@ class Sim:
 
     @full_model.setter
     def full_model(self, other: FullModel) -> None:
+        if not isinstance(other, FullModel):
+            raise ConfigError(
+                f"full_model must be a model ready to run, as dynlib.build(…) gives it, not {said(other)}"
+            )
         self._full = other
         self._presets = PresetShelf(other.model)
         if not compare_pins(other.pins, self._mark.pins).ok:
@@ -357,6 +389,7 @@ class Sim:
         )  # fmt: skip
         return self._run(arguments, resume_or_start=False)
 
+    @checked
     @_exclusive
     def resume_or_start(self, store: str | os.PathLike[str], T: float | None = None, **arguments: Any) -> RunOutcome:
         """Go on with the run in a directory, or start it there: the same call again after any end of the process.
@@ -423,9 +456,14 @@ class Sim:
             if display is not None:
                 display.close()
         after = passage.state
-        self._state, self._state_full = after, self._state_full if resume else self._mark_full
-        self._trail, self._recording, self._directory = passage.trail, accumulator, directory
-        self._traces = [*(self._traces[:-1] if resume else []), passage.trace]
+        vars(self).update(  # all at once, and without __setattr__ six times
+            _state=after,
+            _state_full=self._state_full if resume else self._mark_full,
+            _trail=passage.trail,
+            _recording=accumulator,
+            _directory=directory,
+            _traces=[*(self._traces[:-1] if resume else []), passage.trace],
+        )
         if failure is not None:
             raise failure
         if terminated:
@@ -499,6 +537,7 @@ class Sim:
         """
         return ResultsView(self._recording.view().raw, self.at)
 
+    @checked
     @_exclusive
     def name_segment(self, which: str | int, name: str) -> None:
         """Rename a segment, given by name or position. Raises `UnknownNameError` and `ConfigError`.
@@ -512,6 +551,7 @@ class Sim:
         """
         self._recording.rename(which, name)
 
+    @checked
     @_exclusive
     def name_last_segment(self, name: str) -> None:
         """Rename the last segment."""
@@ -519,6 +559,7 @@ class Sim:
 
     # -- values ------------------------------------------------------------------------------------------------
 
+    @checked
     @_exclusive
     def assign(
         self, values: Mapping[str, Values] | None = None, /, *, clear_history: bool = False, **more: Values
@@ -537,10 +578,6 @@ class Sim:
         >>> sim.edits()[-1].changes[-1]
         ('mu', 1.0, 3.0)
         """
-        if not isinstance(values, Mapping | None):
-            raise ConfigError(
-                f"assign() takes values by name, as in assign(I=15) or assign({{'u[3]': 1}}), not {values!r}"
-            )
         given = {**(values or {}), **more}
         ok, reason = self.can_resume()
         if not ok:
@@ -564,6 +601,7 @@ class Sim:
         if clear_history:
             self._clear_recording()
 
+    @checked
     def observer(self, name: str) -> dict[str, float]:
         """The numbers of an observer by name, and what is read from them. Raises `UnknownNameError`.
 
@@ -602,10 +640,12 @@ class Sim:
         """The presets of this session."""
         return self._presets
 
+    @checked
     def list_presets(self, pattern: str = "*") -> list[str]:
         """Names of presets that match a shell pattern."""
         return self._presets.names(pattern)
 
+    @checked
     def apply_preset(self, name: str) -> None:
         """Assign the values of a preset.
 
@@ -620,6 +660,7 @@ class Sim:
         """
         self.assign(self._presets.values(name))
 
+    @checked
     def add_preset(
         self,
         name: str,
@@ -633,10 +674,12 @@ class Sim:
             params = self.param_dict()
         self._presets.add(name, plain(params or {}), plain(states or {}), overwrite)
 
+    @checked
     def load_preset(self, pattern: str, path: str | os.PathLike[str], on_conflict: str = "error") -> list[str]:
         """Load matching presets from a file; `on_conflict` is "error", "keep" or "replace". Returns their names."""
         return self._presets.load(pattern, path, on_conflict)
 
+    @checked
     def save_preset(self, name: str, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write a preset to a file, beside those already in it.
 
@@ -650,6 +693,7 @@ class Sim:
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
+    @checked
     @_exclusive
     def create_snapshot(self, name: str, description: str = "") -> Snapshot:
         """Keep the current state under a name. Raises `SnapshotError` if the name is taken.
@@ -670,10 +714,8 @@ class Sim:
             raise SnapshotError(
                 f"a snapshot named {name!r} exists already; snapshots are never overwritten: choose another name"
             )
-        if not isinstance(name, str) or not name:
-            raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {name!r}")
-        if not isinstance(description, str):
-            raise SnapshotError(f"the description of a snapshot must be a text, not {description!r}")
+        if not name:
+            raise SnapshotError("the name of a snapshot must be a non-empty text, not ''")
         snapshot = self._current(name, description)
         if self._mark is self._state:
             self._mark_trail = self._trail.after(snapshot)
@@ -711,17 +753,19 @@ class Sim:
         self._recording = Accumulator(self._full)
         self._directory = None
 
+    @checked
     @_exclusive
     def rename_snapshot(self, old: str, new: str) -> None:
         """Give a snapshot another name; its content and address stay. Raises `UnknownNameError`, `SnapshotError`."""
         chosen = self._changeable(old)
-        if not isinstance(new, str) or not new:
-            raise SnapshotError(f"the name of a snapshot must be a non-empty text, not {new!r}")
+        if not new:
+            raise SnapshotError("the name of a snapshot must be a non-empty text, not ''")
         if new in self._snapshots:
             raise SnapshotError(f"a snapshot named {new!r} exists already")
         self._snapshots = {new if name == old else name: each for name, each in self._snapshots.items()}
         self._replace_moment(chosen, replace(chosen, name=new))
 
+    @checked
     @_exclusive
     def delete_snapshot(self, name: str) -> None:
         """Forget a snapshot; what came from it stays, and knows its lineage. Raises `UnknownNameError`."""
@@ -743,6 +787,7 @@ class Sim:
 
     # -- the tree ----------------------------------------------------------------------------------------------
 
+    @checked
     def fork(self, name: str, description: str = "", *, rng: str = "continue") -> Sim:
         """An independent session that stands where this one does; the branching point is kept here as a snapshot.
 
@@ -785,6 +830,7 @@ class Sim:
             other._mark, other._mark_trail, other._mark_full = self._mark, self._mark_trail, self._mark_full
         return other
 
+    @checked
     def lineage(self, snapshot: str | Snapshot | None = None) -> Lineage:
         """What led from the root to a snapshot, or to the current state: runs and edits with old and new values.
 
@@ -796,6 +842,7 @@ class Sim:
         """
         return Lineage(self._moment(snapshot))
 
+    @checked
     def tree(self, *others: Sim) -> Tree:
         """All snapshots, and the current states, of this session and others: how each came from another.
 
@@ -812,6 +859,7 @@ class Sim:
                 found.append(sim._current("now" if number == 0 else f"now ({number})"))
         return tree_of(found)
 
+    @checked
     def diff(self, a: str | Snapshot, b: str | Snapshot | None = None) -> Difference:
         """Two snapshots, or a snapshot and the current state, side by side: values, configuration and lineage.
 
@@ -836,6 +884,7 @@ class Sim:
 
     # -- the past ----------------------------------------------------------------------------------------------
 
+    @checked
     def at(self, t: float) -> dict[str, Any]:
         """States and aux variables at a past time, by name, to the bit as a recording would have shown them.
 
@@ -857,6 +906,7 @@ class Sim:
         found = {name: view[name][0] for name in view.names}
         return {name: float(value) if np.ndim(value) == 0 else value for name, value in found.items()}
 
+    @checked
     def record_again(
         self,
         record_vars: Sequence[str] | None = None,
@@ -930,6 +980,7 @@ class Sim:
 
     # -- proof -------------------------------------------------------------------------------------------------
 
+    @checked
     def verify_restart(self, T: float, cuts: int | Sequence[float] = 5, *, process: bool = True) -> Proof:
         """Run from here to `T` in several ways that must agree to the bit, and say where the first one differs.
 
@@ -949,6 +1000,7 @@ class Sim:
         extent_of(self._full, self._state, T=T, resume=True)
         return verify_restart(self._twin, self._state, float(T), cuts, process)
 
+    @checked
     def replay(self, snapshot: str | Snapshot | None = None) -> Replay:
         """Run the lineage of a snapshot, or of the current state, again from its root and compare every bit.
 
@@ -972,6 +1024,7 @@ class Sim:
         """For each snapshot: name, time `t`, step count, time of creation, description."""
         return [s.summary() for s in self._snapshots.values()]
 
+    @checked
     def snapshot(self, name: str) -> Snapshot:
         """A snapshot by name. Raises `UnknownNameError`."""
         if name not in self._snapshots:
@@ -980,6 +1033,7 @@ class Sim:
             raise UnknownNameError("snapshot", name, self._snapshots)
         return self._snapshots[name]
 
+    @checked
     def compat_check(self, snapshot: str | os.PathLike[str] | Snapshot) -> Compatibility:
         """Whether a snapshot, or a snapshot file given as a path, fits this session; nothing is changed.
 
@@ -1007,6 +1061,7 @@ class Sim:
         verdict = compare_pins(self._full.pins, self._state.pins)
         return verdict.ok, verdict.reason()
 
+    @checked
     @_exclusive
     def reset(self, name: str = "initial") -> None:
         """Go back to a snapshot and clear everything recorded; snapshots stay.
@@ -1024,6 +1079,7 @@ class Sim:
 
     # -- files -------------------------------------------------------------------------------------------------
 
+    @checked
     def export_snapshot(
         self,
         path: str | os.PathLike[str],
@@ -1070,12 +1126,14 @@ class Sim:
         )  # fmt: skip
 
     @staticmethod
+    @checked
     def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
         """The metadata of a snapshot file; the session is not touched. Raises `SnapshotFileError`."""
         from dynlib.session.snapshot_file import inspect_snapshot
 
         return inspect_snapshot(path)
 
+    @checked
     @_exclusive
     def import_snapshot(self, path: str | os.PathLike[str], *, accept: Sequence[str] = ()) -> SnapshotMeta:
         """Replace the session's state by that of a file, and clear everything recorded.
@@ -1106,6 +1164,7 @@ class Sim:
         self._stand_at(state, trail, began_in)
         return meta
 
+    @checked
     @_exclusive
     def adopt_snapshot(
         self,
@@ -1160,6 +1219,7 @@ def _observers_in(path: str | os.PathLike[str], meta: SnapshotMeta, model: Model
         raise SnapshotFileError(f"{os.fspath(path)} has observers that cannot be read: {shortly(problem)}") from None
 
 
+@checked
 def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Sequence[str] = ()) -> Sim:
     """A session that stands where a snapshot file does, with nothing but the file: it carries its model.
 
@@ -1183,6 +1243,7 @@ def open_snapshot(path: str | os.PathLike[str], *, jit: bool = True, accept: Seq
     return sim
 
 
+@checked
 def setup(
     model: ModelLike,
     *,
@@ -1202,4 +1263,8 @@ def setup(
     >>> sim.results()["x"].shape
     (1001,)
     """
-    return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))
+    return Sim(
+        build_for(
+            "setup()", model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options
+        )
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from dynlib.arguments import checked
 from dynlib.compile.layout import Field, Layout
 from dynlib.errors import ConfigError, ModelError, SnapshotError, SnapshotFileError
 from dynlib.results import Results, ResultsView
@@ -189,6 +190,7 @@ def write_snapshot(
         raise SnapshotError(f"cannot write {os.fspath(path)}: {problem.strerror}") from problem
 
 
+@checked
 def inspect_snapshot(path: str | os.PathLike[str]) -> SnapshotMeta:
     """The metadata of a snapshot file, after checking the whole file. Raises `SnapshotFileError`.
 
@@ -271,6 +273,7 @@ def state_from(
     return state
 
 
+@checked
 def read_results(path: str | os.PathLike[str]) -> ResultsView:
     """The results that a snapshot file carries, by name. Raises `SnapshotFileError`, also if it carries none.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct, field
 
+from dynlib.arguments import unchanging
 from dynlib.markup import panel, table
 from dynlib.runtime.state import SessionState
 from dynlib.session.lineage import Trail, digest_of, moment_id
@@ -15,6 +16,7 @@ from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver
 
 
+@unchanging("a snapshot does not change: sim.reset(…) goes back to it, then sim.assign({name}={value}) sets a value")
 class Snapshot(Struct, frozen=True, eq=False, dict=True):
     """A named moment of a session: the whole state with workspace, time shift, nominal dt and stepper options.
 

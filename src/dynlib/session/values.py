@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dynlib.arguments import is_number, said
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.state import Array
 from dynlib.spec.model import Model, Quantity, spans
@@ -25,14 +26,15 @@ def whole(name: str, value: object) -> int:
 def plain(values: Mapping[str, Values]) -> dict[str, float | list[float]]:
     """Numbers and lists of numbers, as a document holds them. Raises `ConfigError`."""
     for name, value in values.items():
-        if np.ndim(value) == 0 and not is_number(value):
-            raise ConfigError(f"{name!r} must be a number, not {value!r}")
+        if not isinstance(name, str):
+            raise ConfigError(f"values are given by name, such as {{'x': 1.0}}; {said(name)} is no name")
+        try:
+            single = np.ndim(value) == 0
+        except ValueError:  # rows of several lengths
+            single = True
+        if single and not is_number(value):
+            raise ConfigError(f"{name!r} must be a number, not {said(value)}")
     return {k: float(v) if np.ndim(v) == 0 else np.asarray(v).tolist() for k, v in values.items()}  # type: ignore[arg-type]
-
-
-def is_number(value: object) -> bool:
-    """Whether something is a number, and not a truth value."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def by_name(quantities: tuple[Quantity, ...], vector: Array) -> dict[str, Any]:
@@ -50,8 +52,8 @@ def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: 
         wanted = f"expected {result.size} {kind} value(s) ({_listed(quantities)}), or some by name"
         try:
             values = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ConfigError(f"{wanted}, not {given!r}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(f"{wanted}, not {said(given)}") from None
         if values.shape != result.shape:
             raise ConfigError(f"{wanted}, got shape {values.shape}")
         result[:] = values
@@ -68,8 +70,8 @@ def merged(quantities: tuple[Quantity, ...], vector: Array, given: Given, kind: 
                 if isinstance(value, str | bytes):
                     raise TypeError
                 numbers = np.asarray(value, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise ConfigError(f"{kind} {name!r} must be a number, not {value!r}") from None
+            except (TypeError, ValueError, OverflowError):
+                raise ConfigError(f"{kind} {name!r} must be a number, not {said(value)}") from None
             size = spots[name].stop - spots[name].start
             if numbers.ndim > 1 or numbers.size not in (1, size):
                 raise ConfigError(f"{kind} {name!r} takes {size} value(s), got shape {numbers.shape}")

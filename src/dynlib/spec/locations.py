@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dynlib.arguments import checked, said
 from dynlib.errors import ModelError, Where, printable, shortened, suggest
 from dynlib.spec.document import check_plain, model_from_document
 from dynlib.spec.model import Model
@@ -40,6 +41,7 @@ def builtin_models() -> list[str]:
     return sorted(f"{_BUILTIN}{file.parent.name}/{file.stem}" for file in _MODELS.glob("*/*.toml"))
 
 
+@checked
 def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
     """The model at a location.
 
@@ -59,7 +61,7 @@ def load_model(location: ModelLike, mods: Sequence[str] = ()) -> Model:
             "a model is a path to a .toml file, 'builtin://…', 'inline:…' or a Model (from Python values: ode_model(), "
             f"map_model(), sde_model()), not {said}"
         )
-    if isinstance(mods, str) or not all(isinstance(mod, str) for mod in mods):
+    if isinstance(mods, str) or not isinstance(mods, Iterable) or not all(isinstance(mod, str) for mod in mods):
         raise ModelError(f"mods must be a list of names, such as ['slow'], not {mods!r}")
     if isinstance(location, Model):
         if mods:
@@ -280,12 +282,18 @@ def _from_python(
     params: Mapping[str, Any] | None,
     tables: dict[str, Any],
 ) -> Model:
+    if not isinstance(name, str):
+        raise ModelError(f"the name of a model must be a text, not {said(name)}")
     if not isinstance(equations, Mapping | str):
         raise ModelError(
             f"must be a table such as {{'x': '-k*x'}}, or text such as 'dx = -k*x', not {equations!r}",
             Where(f"model {name!r}", "equations"),
         )
-    for table, values in {"states": states, "params": params or {}, "noise": tables.get("noise", {})}.items():
+    for table, values in {
+        "states": states,
+        "params": {} if params is None else params,
+        "noise": tables.get("noise", {}),
+    }.items():
         if not isinstance(values, Mapping):
             raise ModelError(f"must be a table such as {{'x': 1.0}}, not {values!r}", Where(f"model {name!r}", table))
     head = {"type": kind, "name": name}

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from dynlib.arguments import unchanging
 from dynlib.compared import Compared
 from dynlib.markup import Markup, block, markup, math, panel, table
 from dynlib.spec.expressions import Binary, Call, Compare, Lag, Name, Node, Num, canonical, is_random, walk
@@ -155,6 +156,7 @@ class SimDefaults(Struct, frozen=True):
     """Times that a step must not cross."""
 
 
+@unchanging("a value of the model is set in a session: sim.assign({name}={value})")
 class Model(Compared, frozen=True, eq=False, dict=True):
     """A dynamical system, checked and immutable.
 

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError, ModelError, Where
 from dynlib.spec.expressions import MAX_NAME, Lag, Node, canonical, is_reserved, parse, walk
 from dynlib.spec.model import Model
@@ -170,6 +171,7 @@ def _bind(observer: Observer, model: Model) -> BoundObserver:
     return BoundObserver(observer, tuple(updates), tuple(reads))
 
 
+@checked
 def running_mean(variable: str, name: str | None = None) -> Observer:
     """Count, mean and variance of a variable, or an expression, over the steps (Welford 1962).
 
@@ -194,6 +196,7 @@ def running_mean(variable: str, name: str | None = None) -> Observer:
     )
 
 
+@checked
 def extrema(variable: str, name: str | None = None) -> Observer:
     """The least and greatest value of a variable, or an expression, at a step, and their times.
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from msgspec import Struct, field
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError, Where
 from dynlib.spec.expressions import is_reserved, parse
 from dynlib.spec.observer import Observer
@@ -30,6 +31,7 @@ def observer(
 ) -> Callable[[Callable[..., None]], Observer]: ...
 
 
+@checked
 def observer(
     function: Callable[..., None] | None = None,
     /,

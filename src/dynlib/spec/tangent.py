@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+from dynlib.arguments import checked
 from dynlib.errors import ConfigError, ModelError, Where
 from dynlib.spec.derivative import ONE, TWO, ZERO, Direction, Rules, negative, over, plus, times
 from dynlib.spec.document import model_from_document
@@ -22,6 +23,7 @@ Vector = Callable[[Equation], Node]
 """What stands in the place of an equation: the component of a vector there."""
 
 
+@checked
 def with_tangent(model: Model, vectors: int = 1) -> Model:
     """The model with tangent vectors beside its states: v' = J(x, t) v (ODEs) or v ← J(x) v (maps).
 
@@ -48,6 +50,7 @@ def with_tangent(model: Model, vectors: int = 1) -> Model:
     return extension.model(f"{model.name} with {vectors} tangent vector{'s' if vectors > 1 else ''}")
 
 
+@checked
 def with_lyapunov(model: Model, exponents: int = 1) -> Model:
     """The model with orthonormal tangent vectors and the logarithms of their growth.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dynlib.arguments import checked, is_number, said
 from dynlib.errors import ConfigError, UnknownNameError, shortened
 from dynlib.steppers.taylor import MAX_ORDER, MIN_ORDER
 
@@ -105,13 +106,13 @@ class StepperSpec(Struct, frozen=True):
         """Option values in their order, defaults filled in. Raises `ConfigError` for unknown or impossible ones."""
         known = dict(self.options)
         given: dict[str, float] = {}
-        for said, value in values.items():
-            name = said if said in known else _OTHER_NAMES.get(said, said)
+        for word, value in values.items():
+            name = word if word in known else _OTHER_NAMES.get(word, word)
             if name not in known:
                 hint = "" if self.adaptive or name not in _OF_ADAPTIVE else (
                     "its steps are fixed: give dt, or take one that adapts them, such as 'rk45' or 'rodas5p'"
                 )  # fmt: skip
-                raise UnknownNameError(f"option of stepper {self.name!r}:", said, known, OPTIONS_ELSEWHERE, hint)
+                raise UnknownNameError(f"option of stepper {self.name!r}:", word, known, OPTIONS_ELSEWHERE, hint)
             if name in given:
                 raise ConfigError(f"option {name!r} is given twice, also as {_twin(name)!r}")
             given[name] = _checked(name, value)
@@ -133,8 +134,8 @@ def _twin(name: str) -> str:
 
 
 def _checked(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"option {name!r} must be a number, not {value!r}")
+    if not is_number(value):
+        raise ConfigError(f"option {name!r} must be a number, not {said(value)}")
     if name in _EXPONENTS:
         if not abs(value) <= 10.0:
             raise ConfigError(f"option {name!r} must lie between -10 and 10, not {value!r}")
@@ -160,6 +161,7 @@ def register(spec: StepperSpec) -> StepperSpec:
     return spec
 
 
+@checked
 def get_stepper(name: str) -> StepperSpec:
     """The method of that name or alias. Raises `UnknownNameError`.
 
@@ -175,6 +177,7 @@ def get_stepper(name: str) -> StepperSpec:
     raise UnknownNameError("stepper", name, _REGISTRY, _ELSEWHERE)
 
 
+@checked
 def list_steppers(kind: str | None = None) -> list[str]:
     """Names of all methods, or of those for one kind of model ("ode", "map" or "sde"). Raises `UnknownNameError`.
 
@@ -185,10 +188,11 @@ def list_steppers(kind: str | None = None) -> list[str]:
     return [s.name for s in select_steppers(kind=kind)]
 
 
+@checked
 def select_steppers(
     *, kind: str | None = None, adaptive: bool | None = None, family: str | None = None, min_order: int = 0
 ) -> list[StepperSpec]:
-    """The methods with the wanted capabilities, in order of registration. Raises `UnknownNameError` for no kind.
+    """The methods with the wanted capabilities, in order of registration. Raises `UnknownNameError`.
 
     >>> import dynlib
     >>> [s.name for s in dynlib.select_steppers(kind="ode", family="explicit_rk", adaptive=False)]
@@ -197,6 +201,9 @@ def select_steppers(
     kinds = dict.fromkeys(kind for s in _REGISTRY.values() for kind in s.kinds)
     if kind is not None and kind not in kinds:
         raise UnknownNameError("kind of model", kind, kinds)
+    families = dict.fromkeys(s.family for s in _REGISTRY.values())
+    if family is not None and family not in families:
+        raise UnknownNameError("family of steppers", family, families)
     return [
         s
         for s in _REGISTRY.values()
