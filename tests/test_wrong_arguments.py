@@ -1,8 +1,8 @@
 """Every public call, with arguments of the wrong kind in every place: what comes of it is one of dynlib's errors.
 
 And nothing else: the session stays as it was. `CALLS` is a table of calls that work. In each, one argument after the
-other is replaced by each of `WRONG`. A call that then works must be one that `FINE` says takes such a thing. A new public
-name is missed here until it has its row.
+other is replaced by each of `WRONG`. A call that then works must be one that `FINE` says takes such a thing. A new
+public name is missed here until it has its row.
 """
 
 from __future__ import annotations

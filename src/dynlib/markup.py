@@ -10,6 +10,7 @@ from msgspec import Struct
 from dynlib.errors import printable, shortened
 
 _WIDTH, _HEIGHT = 220, 34  # pixels
+_LETTER = 6.2  # pixels of a letter above a dot
 _COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 
 
@@ -21,6 +22,8 @@ class Markup(Struct, frozen=True):
 
 Cell = str | Markup
 MOST_LETTERS = 500
+MOST_ROWS = 24
+"""Of a longer table, as many rows are shown from both ends."""
 
 
 def _escape(text: str, quote: bool = True) -> str:
@@ -52,13 +55,23 @@ def block(latex: str) -> str:
     return f"<div>$${_escape(latex, quote=False)}$$</div>"
 
 
+def both_ends(count: int) -> list[int | None]:
+    """Which of many things are shown: their places, and None where others are left out."""
+    if count <= MOST_ROWS + 1:
+        return list(range(count))
+    return [*range(MOST_ROWS // 2), None, *range(count - MOST_ROWS // 2, count)]
+
+
 def table(rows: Iterable[Sequence[Cell]], head: Sequence[str] = ()) -> str:
-    """A table; without a head, the first cell of each row is its label."""
+    """A table; without a head, the first cell of each row is its label. Of a long one both ends are shown."""
+    every = list(rows)
+    left_out = (f"… {len(every) - MOST_ROWS} more …",)
+    shown = [left_out if k is None else every[k] for k in both_ends(len(every))]
     left = ' style="text-align:left"'
     lines = []
     if head:
         lines.append("<tr>" + "".join(f"<th{left}>{markup(c)}</th>" for c in head) + "</tr>")
-    for label, *rest in rows:
+    for label, *rest in shown:
         first = f"<td{left}>{markup(label)}</td>" if head else f"<th{left}>{markup(label)}</th>"
         lines.append(f"<tr>{first}" + "".join(f"<td{left}>{markup(c)}</td>" for c in rest) + "</tr>")
     return f"<table>{''.join(lines)}</table>"
@@ -114,13 +127,18 @@ def tree_picture(dots: Sequence[Dot]) -> str:
                 f'<polyline points="{start} {x[d.parent]:.1f},{y} {at:.1f},{y}" fill="none" stroke="{color}" '
                 'stroke-width="2"/>'
             )
-        note = f"<title>{escaped(shortened(d.note, MOST_LETTERS))}</title>"
+        note = f"<title>{escaped(shortened(f'{d.name}: {d.note}', MOST_LETTERS))}</title>"
         marks.append(f'<circle cx="{at:.1f}" cy="{y}" r="4.5" fill="{color}">{note}</circle>')
         place = (round(at) // 8, d.row)
         seen[place] = seen.get(place, 0) + 1
         if seen[place] == 1:
             same = [e.name for e, b in zip(dots, x) if (round(b) // 8, e.row) == place]
-            text = escaped(shortened(", ".join(same), 60))
+            ahead = [b for e, b in zip(dots, x) if e.row == d.row and b > at and (round(b) // 8, e.row) != place]
+            room = int((min(ahead, default=width + 250.0) - at) / _LETTER)
+            name = ", ".join(same)
+            if room < 3:
+                continue
+            text = escaped(name if len(name) <= room else f"{name[: room - 1]}…")
             names.append(f'<text x="{at - 5:.1f}" y="{y - 9}" font-size="11" fill="currentColor">{text}</text>')
     height = 26 + step * max(d.row for d in dots) + 16
     return f'<svg width="{width}" height="{height}" role="img">{"".join(lines + marks + names)}</svg>'

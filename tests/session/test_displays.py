@@ -89,7 +89,7 @@ def test_nothing_from_a_file_or_a_user_is_an_order_to_the_browser() -> None:
     sim = session()
     full, snapshot = sim.full_model, sim.create_snapshot("after")
     outcome = sim.run(T=2.0, resume=True, tag="second")
-    for shown in (full.model, full, sim, outcome, snapshot, sim.results(), sim.tree()):
+    for shown in (full.model, full, sim, outcome, snapshot, sim.results(), sim.tree(), sim.diff(HOSTILE)):
         assert checked(shown)
     hostile = next(b.moment for b in sim.tree().branches if b.moment.name == HOSTILE)
     for shown in (full.model, sim, sim.results(), sim.tree(), hostile):
@@ -148,6 +148,76 @@ def test_a_tree_is_a_picture_with_a_dot_for_each_moment() -> None:
     assert text.count("<polyline") == len(tree.branches) - 1
     assert len(set(tree.rows)) == 2
     assert "mu" in text
+
+
+def test_names_in_the_picture_of_a_tree_do_not_lie_over_each_other() -> None:
+    dots = [markup.Dot("a very long name of a snapshot", 0.0, 0, None), markup.Dot("end", 1.0, 0, 0)]
+    near = [*dots, markup.Dot("far away", 10.0, 0, 1)]
+    assert "a very long name of a snapshot" in markup.tree_picture(dots)
+    assert ">a ver…<" in markup.tree_picture(near)
+    assert "<title>a very long name of a snapshot" in markup.tree_picture(near)
+    crowd = [markup.Dot(f"point {k}", float(k), 0, k - 1 if k else None) for k in range(200)]
+    assert markup.tree_picture(crowd).count("<text") == 1  # the last one's
+
+
+def test_of_long_tables_both_ends_are_shown() -> None:
+    names = [f"x{k}" for k in range(100)]
+    model = dynlib.ode_model("many", states=dict.fromkeys(names, 1.0), equations={name: f"-{name}" for name in names})
+    sim = dynlib.setup(model, jit=False, stepper="euler", dt=0.5)
+    for k in range(40):
+        sim.run(T=0.5 * (k + 1), resume=k > 0, tag=f"part{k}")
+    cases = ((model, "x_{0}", "x_{99}", 28), (sim, "x0", "x99", 32), (sim.results(), "part0", "part39", 40))
+    for shown, first, last, rows in cases:
+        text = checked(shown)
+        assert first in text
+        assert last in text
+        assert "more …" in text
+        assert text.count("<tr>") <= rows
+    assert len(repr(sim.results()).splitlines()) < 40
+    assert "part39" in repr(sim.results())
+    assert [k for k in markup.both_ends(25) if k is None] == []
+    assert [k for k in markup.both_ends(26) if k is not None] == [*range(12), *range(14, 26)]
+
+
+def test_an_event_shows_its_entries() -> None:
+    sim = dynlib.setup("builtin://ode/izhikevich", jit=False)
+    sim.run(T=50.0)
+    spikes = sim.results().event("spike")
+    text = checked(spikes)
+    assert text.count("<tr>") == 1 + len(spikes)
+    assert text.count("<th") == 3  # t, step and v, each once
+    assert f"{spikes['v'][0]:.6g}" in text
+
+
+def test_an_ensemble_shows_what_came_of_it() -> None:
+    given = {"r": np.linspace(2.5, 3.0, 7)}
+    text = checked(dynlib.ensemble("builtin://map/logistic", params=given, N=10, jit=False))
+    for part in ("ensemble of 7 members", "7 of 7", "in lanes", "2.5 … 3", "<polyline"):
+        assert part in text
+    grid = dynlib.ensemble("builtin://map/logistic", params={"r": np.full((2, 3), 2.0)}, N=10, jit=False)
+    assert "2 × 3" in checked(grid)
+    assert "<polyline" not in checked(grid)
+
+
+def test_a_stepper_shows_what_it_is() -> None:
+    for name in dynlib.list_steppers():
+        spec = dynlib.get_stepper(name)
+        assert markup.escaped(spec.description) in checked(spec)
+        assert name in repr(spec)
+
+
+def test_in_plain_text_everything_fits_a_screen() -> None:
+    sim = dynlib.setup("builtin://ode/izhikevich", jit=False)
+    outcome = sim.run(T=50.0)
+    snapshot = sim.create_snapshot("here")
+    exponents = dynlib.lyapunov_exponents("builtin://map/henon", N=50, exponents=2, jit=False)
+    members = dynlib.ensemble("builtin://map/logistic", params={"r": [2.0] * 99}, N=9, statistics=True, jit=False)
+    for shown in (
+        *(sim, outcome, snapshot, sim.state, sim.results(), sim.raw_results(), sim.presets, sim.full_model, sim.tree()),
+        *(sim.lineage(), sim.diff("initial"), sim.replay(), exponents, members, members.statistics),
+        *(dynlib.get_stepper("rk45"), sim.results().event("spike"), sim.full_model.model),
+    ):
+        assert len(repr(shown)) < 1000, type(shown)
 
 
 def test_exponents_show_how_they_settled() -> None:

@@ -62,12 +62,20 @@ class LyapunovExponents(Struct, frozen=True, eq=False):
         j = int(below[0])
         return 0.0 if j == 0 else j + float(sums[j - 1] / abs(self.values[j]))
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{value:.4g} ± {error:.1g}" for value, error in zip(self.values, self._errors, strict=True))
+        return f"<Lyapunov exponents {values}: {self.status.name}>"
+
+    @property
+    def _errors(self) -> Array:
+        """The errors, NaN where there are no estimates."""
+        return self.error if len(self.t) else np.full(len(self.values), np.nan)
+
     def _repr_html_(self) -> str:
         settled = [sparkline(self.t, self.estimates[:, j]) for j in range(len(self.values))]
-        errors = self.error if len(self.t) else [float("nan")] * len(self.values)
         rows = [
             (math(rf"\lambda_{{{j + 1}}}"), f"{value:.6g}", f"{error:.2g}", curve)
-            for j, (value, error, curve) in enumerate(zip(self.values, errors, settled, strict=True))
+            for j, (value, error, curve) in enumerate(zip(self.values, self._errors, settled, strict=True))
         ]
         dimension = f"{self.kaplan_yorke_dimension:.4g}"
         return panel(

@@ -17,6 +17,8 @@ from dynlib.arguments import checked, is_number, said
 from dynlib.compile.lanes import LANES, LaneKernel, lane_kernel, why_not
 from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
+from dynlib.markup import panel, table
+from dynlib.results.preview import PREVIEWS, sparkline
 from dynlib.runtime.driver import Task
 from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
@@ -48,6 +50,9 @@ class Statistics(Struct, frozen=True, eq=False):
     variance: dict[str, Array]
     least: dict[str, Array]
     greatest: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return f"<mean, variance, least and greatest of {', '.join(self.mean)}>"
 
 
 class EnsembleResult(Struct, frozen=True, eq=False):
@@ -95,6 +100,31 @@ class EnsembleResult(Struct, frozen=True, eq=False):
         done = int(self.ok.sum())
         how = "in lanes" if self.lanes else "one by one"
         return f"<ensemble of {self.t.size} members {self.shape}, run {how}: {done} reached the end>"
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("shape", " × ".join(map(str, self.shape)) or "one member"),
+            ("reached the end", f"{int(self.ok.sum())} of {self.t.size}"),
+            ("run", "in lanes" if self.lanes else f"one by one: {self.reason}"),
+            ("t at the end", _range(self.t)),
+        ]
+        facts += [(f"given {name}", _range(values)) for name, values in (*self.params.items(), *self.ic.items())]
+        facts += [(f"event {name}", f"{int(times.sum())} times in all") for name, times in self.counts.items()]
+        members = np.arange(self.t.size)
+        line = len(self.shape) == 1
+        states = [
+            (name, *((sparkline(members, values),) if line else ()), _range(values))
+            for name, values in ((name, self.final[name]) for name in list(self.final)[:PREVIEWS])
+        ]
+        head = ("state at the end", *(("over the members",) if line else ()), "range")
+        return panel(f"ensemble of {self.t.size} members", table(facts), table(states, head))
+
+
+def _range(values: Array) -> str:
+    """The least and greatest of some numbers."""
+    finite = values[np.isfinite(values)]
+    ends = dict.fromkeys((f"{finite.min():.4g}", f"{finite.max():.4g}")) if finite.size else ("—",)
+    return " … ".join(ends)
 
 
 @checked

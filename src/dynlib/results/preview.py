@@ -9,6 +9,8 @@ import numpy as np
 from dynlib.markup import Markup, curve
 from dynlib.results.results import Array
 
+PREVIEWS = 8
+"""Columns of which a notebook shows a curve."""
 _STRETCHES = 220
 
 

@@ -86,6 +86,10 @@ class Results(Struct, frozen=True, eq=False):
             array.flags.writeable = False
         self.log.values.flags.writeable = False
 
+    def __repr__(self) -> str:
+        shown = ", ".join(self.columns[:8]) + (", …" if len(self.columns) > 8 else "")
+        return f"<raw results of {self.model_name!r}: {len(self.t)} samples of {shown or 'nothing'}>"
+
 
 def event_log(model: Model, entries: Sequence[Array]) -> EventLog:
     """Log entries (time, step, event, values) under the names of a model."""

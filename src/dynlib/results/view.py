@@ -13,8 +13,8 @@ from msgspec.structs import asdict, replace
 
 from dynlib.arguments import checked, said, unchanging
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
-from dynlib.markup import panel, table
-from dynlib.results.preview import sparkline
+from dynlib.markup import both_ends, panel, table
+from dynlib.results.preview import PREVIEWS, sparkline
 from dynlib.results.recorded import free_name, quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 from dynlib.version import VERSION
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import xarray
-
-PREVIEWS = 8
-"""Columns of which a notebook shows a curve."""
 
 
 @unchanging("what was recorded does not change; take a copy of an array, as in results['x'].copy()")
@@ -65,6 +62,16 @@ class EventView:
     def __repr__(self) -> str:
         span = f", t = {self.t[0]:g} … {self.t[-1]:g}" if len(self) else ""
         return f"<event {self.name!r}: {len(self)} entries{span}>"
+
+    def _repr_html_(self) -> str:
+        labels = [label for label in self.columns if label not in ("t", "step")]
+        columns = [self[label] for label in labels]
+        rows = [
+            (f"… {len(self)} in all …",) if k is None
+            else (f"{self.t[k]:.6g}", f"{self.step[k]}", *(f"{column[k]:.6g}" for column in columns))
+            for k in both_ends(len(self))
+        ]  # fmt: skip
+        return panel(f"event {self.name}: {len(self)} entries", table(rows, ("t", "step", *labels)))
 
 
 @unchanging("what was recorded does not change; take a copy of an array, as in results['x'].copy()")
@@ -360,7 +367,11 @@ class ResultsView:
 
     def __repr__(self) -> str:
         lines = [f"  {label:<10} {value}" for label, value in self._facts()]
-        for s in self.segments:
+        for k in both_ends(len(self.segments)):
+            if k is None:
+                lines.append(f"  …          {len(self.segments)} segments in all")
+                continue
+            s = self.segments[k]
             kind = "resumed" if s.resume else "fresh"
             lines.append(f"  segment    {s.name!r}: t = {s.t_start:g} … {s.t_end:g}, {kind}, {s.status}")
         return "\n".join(["<results", *lines, ">"])
@@ -372,7 +383,14 @@ class ResultsView:
             span = f"{np.nanmin(values):.4g} … {np.nanmax(values):.4g}" if np.isfinite(values).any() else "—"
             previews.append((column, sparkline(self.t, values), span))
         rows = [
-            (s.name, f"{s.t_start:g}", f"{s.t_end:g}", str(s.step_end - s.step_start), str(s.resume), s.status)
+            (
+                s.name,
+                f"{s.t_start:g}",
+                f"{s.t_end:g}",
+                str(s.step_end - s.step_start),
+                "yes" if s.resume else "no",
+                s.status,
+            )
             for s in self.segments
         ]
         return panel(

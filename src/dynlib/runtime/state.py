@@ -69,6 +69,10 @@ class SessionState(Struct, frozen=True, eq=False):
         for block in (self.times, self.reals, self.counts):
             block.flags.writeable = False
 
+    def __repr__(self) -> str:
+        inside = ", inside a step" if self.pending else ""
+        return f"<state of {self.model_name!r}: t = {self.t:g}, step {self.step}{inside}, {self.status.name}>"
+
     def __getitem__(self, name: str) -> Array:
         spot = self.layout[name]
         block: Array = getattr(self, spot.block)

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from dynlib.errors import UnknownNameError
+from dynlib.markup import escaped
 from dynlib.runtime.state import Array
 from dynlib.session.lineage import Deed, Moment, deeds_json
 from dynlib.session.pins import compare_pins
@@ -106,9 +107,11 @@ class Difference(Struct, frozen=True):
             lines += [f"  {label}: {deed}" for deed in deeds]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return f"<difference\n{self}\n>"
+
     def _repr_html_(self) -> str:
-        text = str(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return f"<pre>{text}</pre>"
+        return f"<pre>{escaped(str(self))}</pre>"
 
 
 def ulp_distance(a: Array, b: Array) -> Array:

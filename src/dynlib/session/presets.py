@@ -24,6 +24,9 @@ class PresetShelf:
         self._model = model
         self._presets = {p.name: p for p in model.presets}
 
+    def __repr__(self) -> str:
+        return f"<presets: {', '.join(map(repr, self._presets)) or 'none'}>"
+
     def copy(self) -> PresetShelf:
         """A shelf with the same presets."""
         other = PresetShelf(self._model)

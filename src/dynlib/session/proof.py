@@ -56,6 +56,9 @@ class Proof(Struct, frozen=True):
         """Whether all ways agreed to the bit."""
         return all(check.ok for check in self.checks)
 
+    def __repr__(self) -> str:
+        return f"<proof\n{self}\n>"
+
     def __str__(self) -> str:
         head = f"t = {self.t_from:g} … {self.t_to:g}, {self.steps} steps"
         rows = [f"  {'equal ' if c.ok else 'DIFFERS'}  {c.name:<34} {c.detail}" for c in self.checks]
@@ -251,6 +254,9 @@ class Replay(Struct, frozen=True):
     def ok(self) -> bool:
         """Whether every moment came out to the bit."""
         return all(same for *_, same in self.moments)
+
+    def __repr__(self) -> str:
+        return f"<replay\n{self}\n>"
 
     def __str__(self) -> str:
         rows = [

@@ -76,8 +76,6 @@ if TYPE_CHECKING:  # what follows is imported where it is used first: a session 
     from dynlib.session.run_directory import RunDirectory
     from dynlib.session.snapshot_file import SnapshotMeta
 
-MOST_VALUES = 24
-"""States and parameters that a notebook shows of a session."""
 _QUIET_SECONDS = 60.0
 """How long a warning about a slow run is not repeated."""
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -337,7 +335,7 @@ class Sim:
             ("recorded", f"{recording.rows} samples in {len(recording.segments)} segments"),
             ("snapshots", ", ".join(self._snapshots) or "—"),
         ]
-        return panel(f"session of {full.model.name}", table(facts), table(now[:MOST_VALUES], ("name", "value now")))
+        return panel(f"session of {full.model.name}", table(facts), table(now, ("name", "value now")))
 
     # -- run ---------------------------------------------------------------------------------------------------
 

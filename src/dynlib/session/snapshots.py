@@ -74,6 +74,9 @@ class Snapshot(Struct, frozen=True, eq=False, dict=True):
             "description": self.description,
         }
 
+    def __repr__(self) -> str:
+        return f"<snapshot {self.name!r} of {self.model.name!r}: t = {self.t:g}, step {self.step}>"
+
     def _repr_html_(self) -> str:
         rows = [
             (label, f"{value:g}" if isinstance(value, float) else str(value))

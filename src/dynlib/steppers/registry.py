@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dynlib.arguments import checked, is_number, said
 from dynlib.errors import ConfigError, UnknownNameError, shortened
+from dynlib.markup import panel, table
 from dynlib.steppers.taylor import MAX_ORDER, MIN_ORDER
 
 _BELOW_ONE = ("safety", "min_factor")
@@ -92,6 +93,25 @@ class StepperSpec(Struct, frozen=True):
     options: tuple[tuple[str, float], ...] = ()
     memory: tuple[Memory, ...] = ()
     order_from: Callable[[Mapping[str, float]], int] | None = None
+
+    def __repr__(self) -> str:
+        steps = "adapts its steps" if self.adaptive else "fixed steps"
+        return f"<stepper {self.name!r}: {self.description}; order {self.order}, {steps}>"
+
+    def _repr_html_(self) -> str:
+        marks = [("made for", "stiff problems")] if self.stiff else []
+        marks += [("keeps", "the symplectic form")] if self.symplectic else []
+        facts = [
+            ("for", ", ".join(self.kinds)),
+            ("family", self.family),
+            ("order", f"{self.order}, in {self.stages} stage{'s' if self.stages != 1 else ''}"),
+            ("steps", "adapted to the tolerances" if self.adaptive else "fixed"),
+            ("between steps", f"{self.interpolant}, order {self.interpolant_order}"),
+            *marks,
+            ("options", ", ".join(f"{name} = {value:g}" for name, value in self.options) or "—"),
+            ("reference", self.reference),
+        ]
+        return panel(f"{self.name}: {self.description}", table(facts))
 
     @property
     def option_names(self) -> tuple[str, ...]:
