@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from dynlib.version import VERSION
 
@@ -64,17 +67,18 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
 
 
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    """From the package index that pip is set up for. The core is small: 250 MB, not counting Python's own bytecode."""
+    """From the package index that pip is set up for. The core is small: 250 MB with the bytecode of its files."""
     place, work = tmp_path / "venv", tmp_path / "work"
     work.mkdir()
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-    install = [sys.executable, "-m", "pip", "--python", python, *PIP[2:], "install", "--no-compile", wheel]
+    install = [sys.executable, "-m", "pip", "--python", python, *PIP[2:], "install", "--compile", wheel]
     subprocess.run(install, check=True)
-    size = sum(p.lstat().st_size for p in (place / "lib").rglob("*") if p.is_file())
-    assert size < MOST_BYTES
+    files = {p: p.lstat().st_size for p in (place / "lib").rglob("*") if p.is_file()}
+    assert any(p.suffix == ".pyc" for p in files)
+    assert sum(files.values()) < MOST_BYTES
     for arguments, expected in (
         ([python, "-I", "-c", SMOKE], "works"),
         ([place / "bin" / "dynlib", "model", "list"], "builtin://ode/lorenz"),
@@ -83,6 +87,30 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         done = subprocess.run(arguments, cwd=work, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+
+
+def test_what_is_tested_is_within_the_ranges() -> None:
+    """The exact versions in `requirements/`, for each dependency of the core and of every extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = {}
+    for file in ("demo", "docs", "test"):
+        for line in (ROOT / "requirements" / f"{file}.txt").read_text("utf-8").splitlines():
+            if re.match(r"\w", line):
+                pin = Requirement(line)
+                pins[canonicalize_name(pin.name)] = str(pin.specifier).removeprefix("==")
+    ranges = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    for each in map(Requirement, ranges):
+        if each.name != project["name"]:
+            assert each.specifier.contains(pins[canonicalize_name(each.name)]), f"{each} is not what is tested"
+
+
+def test_the_page_and_the_table_of_dependencies_state_the_range_of_llvmlite() -> None:
+    """It is bounded by the size of LLVM, so that the bound must not be lifted without measuring anew."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (bound,) = (r for r in project["dependencies"] if r.startswith("llvmlite"))
+    low, high = re.fullmatch(r"llvmlite>=([\d.]+),<([\d.]+)", bound).groups()  # type: ignore[union-attr]
+    assert f"llvmlite | ≥ {low}, < {high} |" in (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    assert f"llvmlite stays below {high}:" in (ROOT / "docs" / "installation.md").read_text("utf-8")
 
 
 def test_the_extra_all_names_every_extra_for_users() -> None:
