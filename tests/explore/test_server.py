@@ -136,7 +136,7 @@ def test_it_listens_on_this_machine_only() -> None:
         (b'{"what": "set", "values": {"mu": [[1, 2], [3]]}}', "must be a number"),
         (b'{"what": "set", "values": [1]}', "must be a table by name"),
         (b'{"what": "snapshot", "name": ""}', "non-empty"),
-        (b'{"what": "snapshot", "name": 3}', "non-empty"),
+        (b'{"what": "snapshot", "name": 3}', "must be a text"),
         (b'{"what": "snapshot", "name": "' + b"a" * 101 + b'"}', "at most 100"),
         (b'{"what": "goto", "name": "nowhere"}', "no snapshot 'nowhere'"),
         (b'{"what": "goto", "name": {}}', "must be a text"),
