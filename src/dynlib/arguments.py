@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -34,7 +34,9 @@ def said(value: object) -> str:
 
 
 def _names(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, bytes) and all(isinstance(each, str) for each in value)
+    return (
+        isinstance(value, Collection) and not isinstance(value, bytes) and all(isinstance(each, str) for each in value)
+    )
 
 
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -49,7 +51,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Progress": (callable, "a function of (fraction, t)"),
     "Callable": (callable, "a function"),
 }
-"""By the word of a signature: whether a value is of that kind, and what it is called."""
+"""By the word of a signature: whether a value is of that kind (a truth value of numpy too), and what it is called."""
 _OBJECTS = {
     "Axes": "Axes of matplotlib, as plt.subplots() gives them",
     "Buffers": "Buffers(…)",

@@ -174,7 +174,7 @@ class Sim:
         self._clear_recording()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name[0] != "_" and name != "full_model":
+        if not name.startswith("_") and name != "full_model":
             raise self._read_only(name, value)
         object.__setattr__(self, name, value)
 
