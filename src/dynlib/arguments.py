@@ -66,39 +66,56 @@ _OBJECTS = {
 """Objects by the name of their class, which may belong to a package that is not imported yet."""
 
 
+class _Places:
+    """What the signature of a call says of its arguments; it is read when the call is made for the first time."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        places = list(signature(call).parameters.values())
+        either = [p.name for p in places if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        self.named = [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY]
+        self.nameless = [p.name for p in places if p.kind is Parameter.POSITIONAL_ONLY]
+        self.order = self.nameless + either
+        self.keywords = [name for name in either + self.named if name != "self"]
+        self.rest = next((p.name for p in places if p.kind is Parameter.VAR_POSITIONAL), None)
+        self.any_keyword = any(p.kind is Parameter.VAR_KEYWORD for p in places)
+        self.words = {p.name: _words(str(p.annotation)) for p in places if p.kind is not Parameter.VAR_KEYWORD}
+        self.title = call.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    def check(self, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        """Raises `ConfigError` and `UnknownNameError`."""
+        if len(args) > len(self.order) and self.rest is None:
+            shown = ", ".join(said(value) for value in args[self.order.count("self") :])
+            example = (self.named or self.keywords or ["NAME"])[0]
+            if self.nameless and self.any_keyword:
+                example = next((text for text in args if isinstance(text, str) and text.isidentifier()), "NAME")
+            raise ConfigError(
+                f"{self.title}({shown}) has more values than places; name them, as in {self.title}({example}=…)"
+            )
+        for k, value in enumerate(args):
+            name = self.order[k] if k < len(self.order) else self.rest
+            if name is not None and self.words[name]:
+                _check(self.title, name, value, self.words[name])
+        for name, value in given.items():
+            if name in self.keywords:
+                if self.words[name]:
+                    _check(self.title, name, value, self.words[name])
+            elif not self.any_keyword:
+                raise UnknownNameError(f"argument of {self.title}()", name, self.keywords)
+
+
 def checked(call: Call) -> Call:
     """A call whose arguments must be of the kinds that its signature names, and whose keywords must be its own.
 
     Words of the signature that are in neither table are left to the call. Raises `ConfigError`, `UnknownNameError`.
     """
-    places = list(signature(call).parameters.values())
-    nameless = [p.name for p in places if p.kind is Parameter.POSITIONAL_ONLY]
-    either = [p.name for p in places if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    named = [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY]
-    order, keywords = nameless + either, [name for name in either + named if name != "self"]
-    rest = next((p.name for p in places if p.kind is Parameter.VAR_POSITIONAL), None)
-    any_keyword = any(p.kind is Parameter.VAR_KEYWORD for p in places)
-    words = {p.name: _words(str(p.annotation)) for p in places if p.kind is not Parameter.VAR_KEYWORD}
-    title = call.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    places: _Places | None = None
 
     @wraps(call)
     def guarded(*args: Any, **given: Any) -> Any:
-        if len(args) > len(order) and rest is None:
-            shown = ", ".join(said(value) for value in args[order.count("self") :])
-            example = (named or keywords or ["NAME"])[0]
-            if nameless and any_keyword:
-                example = next((text for text in args if isinstance(text, str) and text.isidentifier()), "NAME")
-            raise ConfigError(f"{title}({shown}) has more values than places; name them, as in {title}({example}=…)")
-        for k, value in enumerate(args):
-            name = order[k] if k < len(order) else rest
-            if name is not None and words[name]:
-                _check(title, name, value, words[name])
-        for name, value in given.items():
-            if name in keywords:
-                if words[name]:
-                    _check(title, name, value, words[name])
-            elif not any_keyword:
-                raise UnknownNameError(f"argument of {title}()", name, keywords)
+        nonlocal places
+        if places is None:
+            places = _Places(call)
+        places.check(args, given)
         return call(*args, **given)
 
     return cast(Call, guarded)
