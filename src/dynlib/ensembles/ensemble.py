@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math as mathematics
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -341,9 +342,9 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     kernel = made[wanted.statistics]
     n, width = request.y.shape
     names = [q.name for q in model.states]
-    sums = np.zeros((_STATISTICS * n + 1, width))
+    sums = np.zeros((_STATISTICS * n + 1 if wanted.statistics else 0, width))
     sums[2:-1:4], sums[3:-1:4] = mathematics.inf, -mathematics.inf
-    hits = np.zeros((max(1, len(model.events)), width), np.int64)
+    hits = np.zeros((len(model.events), width), np.int64)
     status, steps, times = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width)
     out = np.zeros((n, width))
     rows = _rows(request, full, wanted)
@@ -413,7 +414,7 @@ def _rows(request: _Request, full: FullModel, wanted: _Wanted) -> int:
 def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[int, int]]:
     """Ranges of blocks (fixed step) or members: enough of them that every thread stays busy and Ctrl-C is heard."""
     blocks = request.y.shape[1] // LANES
-    size = max(1, min(16, blocks // (8 * workers)))
+    size = max(1, min(16, blocks // (16 * workers)))
     if kernel.adaptive:
         size = max(size, min(8, -(-blocks // workers)))
     ranges = [(k, min(blocks, k + size)) for k in range(0, blocks, size)]
@@ -425,29 +426,39 @@ def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[i
 def _share(
     act: Callable[[int, int], None], pieces: list[tuple[int, int]], workers: int, progress: Progress | None
 ) -> None:
-    """Carry out all pieces on some threads; Ctrl-C ends it after the pieces that are under way."""
-    done = 0
-    if workers == 1 or len(pieces) == 1:
-        for piece in pieces:
-            act(*piece)
-            done += 1
-            if progress is not None:
-                progress(done / len(pieces), mathematics.nan)
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="dynlib-ensemble") as pool:
-        waiting: set[Future[None]] = {pool.submit(act, *piece) for piece in pieces}
+    """Carry out all pieces on some threads, the calling one among them; Ctrl-C ends it after those under way.
+
+    Every thread takes the next piece when it is done with one, so that all end at about the same time; no thread
+    does nothing but wait for the others, which would take its turns from those that compute.
+    """
+    waiting, done = deque(pieces), deque[None]()
+
+    def work(tell: Progress | None) -> None:
         try:
             while waiting:
-                finished, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                done += len(finished)
-                if progress is not None:
-                    progress(done / len(pieces), mathematics.nan)
+                try:
+                    piece = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                act(*piece)
+                done.append(None)
+                if tell is not None:
+                    tell(len(done) / len(pieces), mathematics.nan)
         except BaseException:
-            for future in waiting:
-                future.cancel()
+            waiting.clear()
             raise
+
+    others = min(workers, len(pieces)) - 1
+    if others == 0:
+        return work(progress)
+    with ThreadPoolExecutor(others, thread_name_prefix="dynlib-ensemble") as pool:
+        running = [pool.submit(work, None) for _ in range(others)]
+        work(progress)
+    for each in running:
+        each.result()
+    if progress is not None:
+        progress(1.0, mathematics.nan)
+    return None
 
 
 def _one_by_one(request: _Request, workers: int, progress: Progress | None, reason: str) -> EnsembleResult:
