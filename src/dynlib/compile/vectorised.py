@@ -22,6 +22,8 @@ BOUNDS = {
 """Errors in units of the last place: sin, cos and tan for |x| ≤ 1e6."""
 
 _LN2, _LN2_LOW = 0.6931471805599453, 2.3190468138462996e-17
+_WHOLE = 6755399441056766.0
+"""1.5·2⁵² + 1022: so large that a sum with it is a whole number."""
 _LN2_HEAD, _LN2_TAIL = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _PIO2, _PIO2_MID, _PIO2_LOW = 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
 
@@ -38,39 +40,40 @@ def float_of(bits: Any) -> Any:
 
 def _series(r: Any) -> Any:
     """`(exp(r) - 1 - r)/r²` for |r| ≤ 0.347: the polynomial of degree 10 with the least error there, 1.4e-18."""
-    q = fused(r, 2.0914686968086876e-09, 2.5105217004720745e-08)
-    q = fused(r, q, 2.75572736431103e-07)
-    q = fused(r, q, 2.7557255400206422e-06)
-    q = fused(r, q, 2.4801587325547743e-05)
-    q = fused(r, q, 0.00019841269874820627)
-    q = fused(r, q, 0.0013888888888883748)
-    q = fused(r, q, 0.008333333333326136)
-    q = fused(r, q, 0.04166666666666667)
-    q = fused(r, q, 0.1666666666666667)
-    return fused(r, q, 0.5)
+    z = r * r  # even and odd powers by themselves: two short chains instead of a long one
+    even = fused(z, 2.0914686968086876e-09, 2.75572736431103e-07)
+    odd = fused(z, 2.5105217004720745e-08, 2.7557255400206422e-06)
+    even = fused(z, even, 2.4801587325547743e-05)
+    odd = fused(z, odd, 0.00019841269874820627)
+    even = fused(z, even, 0.0013888888888883748)
+    odd = fused(z, odd, 0.008333333333326136)
+    even = fused(z, even, 0.04166666666666667)
+    odd = fused(z, odd, 0.1666666666666667)
+    return fused(r, fused(r, even, odd), 0.5)
+
+
+def _parts(x: Any) -> Any:
+    """`(exp(r) - 1, 2**(k - 1))` with x = r + k ln 2. The sum with `_WHOLE` is rounded to a whole number, k, and has
+    the bits of `k + 1022` at its end.
+    """
+    shifted = fused(x, 1.4426950408889634, _WHOLE)
+    k = shifted - _WHOLE
+    r = fused(-k, _LN2_LOW, fused(-k, _LN2, x))
+    return fused(r * r, _series(r), r), float_of(bits_of(shifted) << 52)
 
 
 def exp(x: Any) -> Any:
     """eˣ; 0 below the smallest normal number."""
-    clipped = larger(-708.0, smaller(709.8, x))  # what is no number becomes one, for a moment
-    k = np.rint(clipped * 1.4426950408889634)
-    r = fused(-k, _LN2_LOW, fused(-k, _LN2, clipped))
-    value = 1.0 + fused(r * r, _series(r), r)
-    scaled = float_of(bits_of(value) + (int(k) << 52))
-    bounded = inf if x > 709.782712893384 else 0.0 if x < -708.0 else scaled
-    return bounded if x == x else x
+    part, half = _parts(larger(smaller(x, 709.8), -708.0))  # what is no number stays so
+    value = fused(part, half, half) * 2.0
+    return 0.0 if x < -708.0 else value
 
 
 def expm1(x: Any) -> Any:
     """eˣ - 1."""
-    clipped = larger(-60.0, smaller(709.8, x))
-    k = np.rint(clipped * 1.4426950408889634)
-    r = fused(-k, _LN2_LOW, fused(-k, _LN2, clipped))
-    part = fused(r * r, _series(r), r)
-    half = float_of((int(k) + 1022) << 52)
-    scaled = part if k == 0.0 else 2.0 * fused(part, half, half - 0.5)
-    bounded = inf if x > 709.782712893384 else x if x == 0.0 else scaled
-    return bounded if x == x else x
+    part, half = _parts(larger(smaller(x, 709.8), -60.0))
+    value = fused(part, half, half - 0.5) * 2.0
+    return x if abs(x) < 5.551115123125783e-17 else value
 
 
 def _log_of(m: Any, k: Any, low: Any) -> Any:
