@@ -284,6 +284,39 @@ def compiled(name: str) -> Any:
     return generated_module(source, True).kernel
 
 
+def divided(divisor: float, function: str) -> Any:
+    source = (
+        f"from dynlib.compile.vectorised import {function}\n\nLANES = 16\n\n\n"
+        "def part(x, y):\n    return x / y\n\n\n"
+        f"def kernel(x, y):\n    for i in range(len(x)):\n        y[i] = part(x[i], {divisor!r})\n    return 0\n"
+    )
+    return generated_module(source, True).kernel
+
+
+@pytest.mark.parametrize("divisor", [10.0, -18.0, 80.0, 0.375, 7e5, 281474976710655.0, -281474976710653.0 / 2**60])
+def test_quotients_by_short_constants_are_products_with_the_same_bits(divisor: float) -> None:
+    """Also where the quotient is as near as it can be to the middle between two numbers."""
+    kernel, rng = divided(divisor, "exp"), np.random.default_rng(3)
+    vector = ArrayType(ELEMENTS["float64"], 1)
+    assert "fdiv" not in kernel.ir((vector, vector))
+    q = rng.uniform(1.0, 2.0, 50_000) * 2.0 ** rng.integers(-900, 900, 50_000)
+    middle = (q.astype(np.longdouble) + np.spacing(q).astype(np.longdouble) / 2) * np.longdouble(divisor)
+    edges = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.7976931348623157e308, -1.7976931348623157e308]
+    x = np.concatenate([q, -q, middle.astype(np.float64), np.arange(-500.0, 500.0), edges])
+    y = np.empty_like(x)
+    kernel(x, y)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(y, x / divisor)
+        assert (np.signbit(y) == np.signbit(x / divisor))[~np.isnan(x)].all()
+
+
+@pytest.mark.parametrize("divisor", [0.1, 3.141592653589793, 0.5, 1e-280, 0.0])
+def test_quotients_by_other_constants_stay(divisor: float) -> None:
+    vector = ArrayType(ELEMENTS["float64"], 1)
+    assert "fdiv" in divided(divisor, "exp").ir((vector, vector))
+    assert "fdiv" in divided(10.0, "bits_of").ir((vector, vector))  # no function of our own: the bits of single runs
+
+
 @pytest.mark.parametrize("name", sorted(vectorised.NAMES))
 def test_elementary_functions_keep_their_bounds(name: str) -> None:
     """Against the C library in extended precision; and interpreted they are the same."""

@@ -33,6 +33,8 @@ from dynlib.steppers.registry import StepperSpec
 
 LANES = 64
 """Members of a block. With 16 to 128 lanes the time per member is about the same; eight do not fill the pipelines."""
+ABREAST = 2
+"""Vectors of lanes that go through a Runge–Kutta step side by side: while one waits for a sum, the other computes."""
 MANY = 7
 """Iterations of a map in one go. All lanes are looked at after every 64th step, so n is a multiple of 64 again."""
 MOMENTS = ("mean", "sum of squares", "least", "greatest")
@@ -98,6 +100,7 @@ def lane_source(model: Model, stepper: StepperSpec, statistics: bool) -> str:
         *([f"from dynlib.compile.vectorised import {', '.join(quick)}"] if quick else []),
         "",
         f"LANES = {LANES}",
+        *([] if stepper.family == "iteration" else [f"ABREAST = {ABREAST}"]),
         *[f"{s.name} = {s.value}" for s in Status if re.search(rf"\b{s.name}\b", code)],
         "",
         "",

@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -74,24 +75,56 @@ have:
 """Memory; where there is none the process ends, before anything is written through a null address."""
 
 
+Constants = tuple[float | int | bool | None, ...]
+"""Values of the arguments of a function, as far as they are known."""
+
+
+def reciprocal(divisor: float | int | bool | None) -> tuple[float, float] | None:
+    """`(high, low)`, so that `fma(x, high, x*low)` is `x/divisor` correctly rounded; None for what has no such parts.
+
+    After Brisebarre, Muller & Raina, IEEE Trans. Comput. 53, 1069 (2004). Let B be the odd whole number in the divisor
+    times a power of two. A quotient that is no number lies at least 1/(2B) units from the middle between two numbers,
+    and the sum before it is rounded within 2⁻⁵¹ of the quotient: B < 2⁴⁸ is enough. Rounding `high` towards zero lets
+    zeros keep their signs, and infinity its value. Quotients below 2⁻⁹⁶⁰ may be off by one unit.
+    """
+    if not isinstance(divisor, float) or not 2.0**-900 < abs(divisor) < 2.0**900:
+        return None
+    top, _ = abs(divisor).as_integer_ratio()
+    if top & (top - 1) == 0 or (top // (top & -top)).bit_length() > 48:
+        return None  # a power of two is exact as it is
+    high = 1.0 / divisor
+    if Fraction(high) * Fraction(divisor) > 1:
+        high = math.nextafter(high, 0.0)
+    return high, float(1 / Fraction(divisor) - Fraction(high))
+
+
 class Translation:
     """The IR of a function and of all that it calls, as text."""
 
     def __init__(self, module: ModuleType, source: str, *, contract: bool = False) -> None:
         self.module = module
         self.lanes = "LANES" in vars(module)  # loops over lanes: all inline, in the widest vectors
+        self.abreast = vars(module).get("ABREAST", 0)  # vectors that a loop over lanes has in hand, where it is said
+        self.loops = 0
         self.flags = " contract" if contract else ""
+        own = any(vars(module).get(name) is vars(vectorised)[name] for name in vectorised.NAMES)
+        self.reciprocals = self.lanes and (contract or own)  # where no bits of a single run are promised
         self.declared: dict[str, str] = {}
-        self.finished: dict[tuple[int, tuple[Type, ...]], _Function] = {}
+        self.finished: dict[tuple[int, tuple[Type, ...], str], _Function] = {}
         self.made: dict[tuple[int, str], tuple[list[ast.expr], list[ast.stmt]]] = {}  # trees that stand in no text
         self._trees: dict[str, dict[str, ast.FunctionDef]] = {module.__name__: _functions(source)}
 
-    def function(self, function: FunctionType, kinds: tuple[Type, ...], *, outer: bool = False) -> _Function:
-        """A function for arguments of these types, translated when it is first asked for."""
-        key = (id(function), kinds)
+    def function(
+        self, function: FunctionType, kinds: tuple[Type, ...], constants: Constants = (), *, outer: bool = False
+    ) -> _Function:
+        """A function for arguments of these types, translated when it is first asked for.
+
+        With `constants` it is made for these values of its arguments; None is any value.
+        """
+        key = (id(function), kinds, repr(constants))  # 0.0 and -0.0 are not the same
         if key not in self.finished:
             name = f"{function.__name__}.{len(self.finished)}"
-            found = self.finished[key] = _Function(self, name, function, self._tree(function), kinds, outer)
+            found = self.finished[key] = _Function(self, name, function, self._tree(function), kinds, constants, outer)
             try:
                 found.translate()
             except TranslationError as problem:
@@ -110,9 +143,19 @@ class Translation:
         """A function from outside, declared once."""
         self.declared.setdefault(text.partition("@")[2].partition("(")[0], text)
 
+    def note(self) -> str:
+        """What is said of a loop over lanes to the optimiser."""
+        if self.abreast == 0:
+            return ""
+        self.loops += 1
+        return f", !llvm.loop !{self.loops}"
+
     def text(self) -> str:
         """Everything translated so far."""
-        return "\n\n".join([*self.declared.values(), *(f.text for f in self.finished.values())]) + "\n"
+        notes = [f"!{k} = distinct !{{!{k}, !0}}" for k in range(1, self.loops + 1)]
+        if notes:
+            notes.insert(0, f'!0 = !{{!"llvm.loop.interleave.count", i32 {self.abreast}}}')
+        return "\n\n".join([*self.declared.values(), *(f.text for f in self.finished.values()), *notes]) + "\n"
 
 
 def _functions(source: str) -> dict[str, ast.FunctionDef]:
@@ -129,6 +172,7 @@ class _Function:
         function: FunctionType,
         tree: ast.FunctionDef,
         kinds: tuple[Type, ...],
+        constants: Constants,
         outer: bool,
     ) -> None:
         self.home, self.name, self.function, self.tree, self.kinds, self.outer = (
@@ -139,6 +183,14 @@ class _Function:
             kinds,
             outer,
         )
+        assigned = {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        self.fixed = {
+            arg.arg: number(constant, kind)
+            for arg, kind, constant in zip(tree.args.args, kinds, constants, strict=False)
+            if constant is not None and isinstance(kind, Scalar) and arg.arg not in assigned
+        }
         self.returned: Type | None = None
         self.met: dict[tuple[int, str], dict[str, Type]] = {}  # types of variables at the head and the end of loops
         self.roots: dict[str, frozenset[int]] = {}  # which arguments a variable may be a part of
@@ -228,10 +280,10 @@ class _Function:
         self.lines.append(f"{label}:")
         self.closed = False
 
-    def jump(self, label: str) -> None:
+    def jump(self, label: str, note: str = "") -> None:
         if not self.closed:
             self.reached.add(label)
-        self.emit(f"br label %{label}")
+        self.emit(f"br label %{label}{note}")
         self.closed = True
 
     def branch(self, test: Value, yes: str, no: str) -> None:
@@ -280,6 +332,8 @@ class _Function:
 
     def read(self, name: str) -> Value:
         """The value of a variable."""
+        if name in self.fixed:
+            return self.fixed[name]
         kind = self.now[name]
         if isinstance(kind, ArrayType):
             address = self.register(f"load ptr, ptr {self.slot(name, 'ptr')}", I64).text
@@ -485,7 +539,7 @@ class _Function:
             self.branch(self.register(f"icmp ugt i64 {rest.text}, {abs(step.constant)}", BOOL), on, leave)
             self.open(on)
         self.emit(f"store i64 {self.register(f'add nsw i64 {ahead.text}, {step.text}', I64).text}, ptr {counter}")
-        self.jump(head)
+        self.jump(head, self.home.note() if isinstance(args[0], ast.Name) and args[0].id == "LANES" else "")
         self.leave(loop, leave, end)
         self.now = dict(self.met[loop, "end"])
         self.open(end)
@@ -555,6 +609,13 @@ class _Function:
             case ast.Tuple(elts=parts):
                 items = tuple(self.value(part) for part in parts)
                 return Value(TupleType(tuple(item.type for item in items)), items=items)
+            case ast.BinOp(
+                left=left,
+                op=ast.Mult() as op,
+                right=ast.BinOp(left=ast.Constant(value=float() as factor), op=ast.Mult(), right=right),
+            ) if self.home.flags and abs(math.frexp(factor)[0]) == 0.5:
+                # h*(0.5*k) as (0.5*h)*k: the same but for the smallest numbers, and 0.5*h is computed once for all
+                return self.operation(op, self.operation(op, self.value(left), number(factor, F64)), self.value(right))
             case ast.BinOp(left=left, op=op, right=right):
                 return self.operation(op, self.value(left), self.value(right))
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as constant)):
@@ -656,6 +717,9 @@ class _Function:
                 return self.register(f"{_INTEGER[type(op)]} i64 {a.text}, {b.text}", I64)
         elif isinstance(op, ast.Mod):
             return self.remainder(a, b, kind)
+        elif isinstance(op, ast.Div) and kind is F64 and self.home.reciprocals and (parts := reciprocal(b.constant)):
+            high, low = (number(part, F64) for part in parts)
+            return self.fma(a, high, self.operation(ast.Mult(), a, low))
         elif type(op) in _FLOAT:
             return self.register(f"{_FLOAT[type(op)]}{self.home.flags} {kind.llvm} {a.text}, {b.text}", kind)
         raise TranslationError(f"{type(op).__name__} of {kind.name}")
@@ -995,8 +1059,9 @@ class _Function:
         return self.narrowed(sums[0], given)
 
     def inner(self, function: FunctionType, given: list[Value]) -> Value:
-        """A call of another function of this language."""
-        callee = self.home.function(function, tuple(value.type for value in given))
+        """A call of another function of this language; in lanes, where all is inline, one made for its constants."""
+        constants = tuple(value.constant for value in given) if self.home.lanes else ()
+        callee = self.home.function(function, tuple(value.type for value in given), constants)
         args = []
         for k, value in enumerate(given):
             if isinstance(value.type, ArrayType):
