@@ -170,6 +170,48 @@ def test_iterations_in_one_go_are_iterations_one_by_one(steps: int) -> None:
         assert ensemble(model, params={"r": r}, T=steps / 2)["x"] == found["x"][0]
 
 
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize(("interval", "transient"), [(1, 0.0), (1, 37.0), (3, 5.0), (25, 0.0), (1, 89.0)])
+def test_what_is_recorded_in_one_go_is_what_runs_record(interval: int, transient: float, jit: bool) -> None:
+    """Of each state that is asked for, in its order; where a member has left all numbers there is NaN."""
+    full = dynlib.build("builtin://map/henon", jit=jit)
+    x = np.linspace(0.0, 0.2, MEMBERS)
+    x[-1] = 3.0
+    found = ensemble(full, ic={"x": x}, N=90, transient=transient, record_interval=interval, record_vars=["y", "x"])
+    one = ensemble(full, ic={"x": x}, N=90, transient=transient, record_interval=interval, record_vars=["y"])
+    np.testing.assert_array_equal(one.samples["y"], found.samples["y"])
+    for k in (0, LANES, MEMBERS - 1):
+        sim = Sim(full)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericsWarning)
+            sim.run(N=90 + int(transient), ic={"x": x[k]})
+        res = sim.results()
+        for name in ("x", "y"):
+            whole = np.full(91 + int(transient), np.nan)
+            whole[: len(res[name])] = res[name]
+            np.testing.assert_array_equal(found.samples[name][:, k], whole[int(transient) :: interval])
+    assert not found.ok[-1]
+    assert found.ok[:-1].all()
+
+
+@pytest.mark.parametrize("shift", range(8))
+def test_streams_go_to_any_place(shift: int) -> None:
+    source = (
+        "from dynlib.compile.vectorised import stream\n\nLANES = 16\n\n\n"
+        "def kernel(y, x):\n    for i in range(y.shape[0]):\n        stream(y, i, 0, 8, x, 1, LANES)\n    return 0\n"
+    )
+    for jit in (True, False):
+        module, x, room = generated_module(source, jit), np.arange(20.0), np.zeros(2 * 40 + 16)
+        shift += -room.ctypes.data % 64 // 8
+        y = room[shift : shift + 80].reshape(2, 1, 40)
+        module.kernel(y, x)
+        assert y[:, 0, 8:24].tolist() == [x[1:17].tolist()] * 2
+        assert y.sum() == room.sum() == 2 * x[1:17].sum()
+        shift %= 8
+    vector = ArrayType(ELEMENTS["float64"], 1)
+    assert "nontemporal" in generated_module(source, True).kernel.ir((ArrayType(ELEMENTS["float64"], 3), vector))
+
+
 def test_time_averages_under_step_size_control() -> None:
     model = dynlib.ode_model("m", states={"x": 0.0}, equations={"x": "cos(t)"})
     found = ensemble(model, T=20 * np.pi, statistics=True, stepper="rk45", max_step=0.02)

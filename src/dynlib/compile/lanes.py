@@ -35,8 +35,8 @@ LANES = 64
 """Members of a block. With 16 to 128 lanes the time per member is about the same; eight do not fill the pipelines."""
 ABREAST = 2
 """Vectors of lanes that go through a Runge–Kutta step side by side: while one waits for a sum, the other computes."""
-MANY = 7
-"""Iterations of a map in one go. All lanes are looked at after every 64th step, so n is a multiple of 64 again."""
+MANY = 10
+"""Iterations of a map in one go."""
 MOMENTS = ("mean", "sum of squares", "least", "greatest")
 """What is kept of each state where statistics are wanted: Welford's mean and sum of squared deviations, extrema."""
 ARGUMENTS = (
@@ -88,7 +88,7 @@ def lane_source(model: Model, stepper: StepperSpec, statistics: bool) -> str:
     own += form.system("rhs", "Right-hand side.", model.equations, [], needs, text.used)
     code = "\n".join([*own, *body]) + "\n"
     used = text.used & NAMES
-    quick = sorted(name for name in used & vectorised.NAMES)
+    quick = sorted((used & vectorised.NAMES) | (set() if stepper.adaptive else {"stream"}))
     slow = sorted(used - vectorised.NAMES)
     names = ", ".join(q.name for q in model.states[:8])
     head = [
@@ -223,9 +223,10 @@ class _Lanes:
             *advance.interpolate,
         ]
         # arrays of the block's own: the optimiser knows that they do not overlap
-        quiet = ["lane_quiet = n_limit", "if lane_every > 0 and lane_begin < n_limit:", "    lane_quiet = lane_begin",
+        quiet = ["lane_quiet = lane_begin if lane_every > 0 else n_limit",  # the step at which somebody looks next
                  "if len(lane_bins) > 0:", "    lane_quiet = 0"]  # fmt: skip
         tries = [f"lane_try{k} = np.zeros(LANES, np.float64)" for k in range(len(self.states)) if self.in_one_go]
+        tries += [f"lane_kept{k} = np.zeros({MANY * LANES}, np.float64)" for k in range(len(self.states))]
         own = [f"lane_of_{name} = np.zeros(LANES, np.{'int64' if array == 'lane_hits' else 'float64'})"
                for name, array, _ in columns]  # fmt: skip
         fetch = [f"lane_of_{name}[lane_l] = {array}[{row}, lane_at + lane_l]" for name, array, row in columns]
@@ -238,7 +239,6 @@ class _Lanes:
             "    lane_s = np.zeros(LANES, np.int64)",
             "    lane_n = np.zeros(LANES, np.int64)",
             "    n_anchor = 0",
-            *indented(quiet),
             *indented(tries),
             "    for lane_b in range(lane_first, lane_last):",
             "        lane_at = lane_b * LANES",
@@ -250,6 +250,7 @@ class _Lanes:
             "        row = 0",
             "        lane_partial = 0",
             "        lane_whole = 1",
+            *indented(quiet if self.in_one_go else [], 2),
             "        while True:",
             "            lane_now = anchor + n * dt",
             "            if lane_every > 0 and n >= lane_begin and (n - lane_begin) % lane_every == 0:",
@@ -302,35 +303,49 @@ class _Lanes:
         ]  # fmt: skip
 
     def many(self, load: list[str]) -> list[str]:
-        """Several iterations of a map at once, where nobody looks at what is between them.
+        """Several iterations of a map at once: where nobody looks at what is between them, or where all are recorded.
 
         Whether all members run and all numbers were finite is asked at the end; if not, the block goes on one by one.
         """
         if not self.in_one_go:
             return []
+        ahead = f"n + {MANY} <= n_limit and anchor + (n + {MANY + 1}) * dt <= horizon"
+        return [
+            "if lane_whole == 1:",
+            f"    if n + {MANY} <= lane_quiet and {ahead}:",
+            *indented(self.go(load, keep=False), 2),
+            f"    elif lane_every == 1 and n >= lane_begin and len(lane_bins) == 0 and {ahead}:",
+            *indented(self.go(load, keep=True), 2),
+        ]
+
+    def go(self, load: list[str], *, keep: bool) -> list[str]:
+        """One go: where all is well the block stands `MANY` iterations further; those between are rows if wanted."""
         news = [self.form.component("new", q.name) for q in self.model.states]
         once = [
             self.form.rhs("new", "t", "base"),
             *self.form.each("{base} = {new}"),
             *(f"part += {x} * 0.0" for x in news),
         ]
+        lines = ["lane_bad = 0", "for lane_l in range(LANES):", *indented(load)]
+        lines.append("    part = 0.0 if lane_s[lane_l] == 0 else nan")
+        for k in range(MANY):
+            kept = [f"lane_kept{j}[{k * LANES} + lane_l] = {x}" for j, x in enumerate(self.states)]
+            kept = kept if keep and k < MANY - 1 else []
+            lines += indented([f"t = anchor + (n + {k}) * dt", *once, *kept])
+        rows = [f"for lane_k in range({MANY - 1}):", *indented(self.rows("row + lane_k", "lane_k * LANES")),
+                f"row += {MANY - 1}"] if keep else []  # fmt: skip
         return [
-            f"if lane_whole == 1 and n % 64 != 0 and n + {MANY} <= lane_quiet "
-            f"and anchor + (n + {MANY + 1}) * dt <= horizon:",
-            "    lane_bad = 0",
+            *lines,
+            *(f"    lane_try{k}[lane_l] = {state}" for k, state in enumerate(self.states)),
+            "    lane_bad += 0 if part == 0.0 else 1",
+            "if lane_bad == 0:",
             "    for lane_l in range(LANES):",
-            *indented(load, 2),
-            "        part = 0.0 if lane_s[lane_l] == 0 else nan",
-            *(f"        {line}" for k in range(MANY) for line in (f"t = anchor + (n + {k}) * dt", *once)),
-            *(f"        lane_try{k}[lane_l] = {state}" for k, state in enumerate(self.states)),
-            "        lane_bad += 0 if part == 0.0 else 1",
-            "    if lane_bad == 0:",
-            "        for lane_l in range(LANES):",
-            *(f"            lane_of_{state}[lane_l] = lane_try{k}[lane_l]" for k, state in enumerate(self.states)),
-            f"            lane_n[lane_l] += {MANY}",
-            f"        n += {MANY}",
-            "        continue",
-            "    lane_whole = 0",
+            *(f"        lane_of_{state}[lane_l] = lane_try{k}[lane_l]" for k, state in enumerate(self.states)),
+            f"        lane_n[lane_l] += {MANY}",
+            f"    n += {MANY}",
+            *indented(rows),
+            "    continue",
+            "lane_whole = 0",
         ]
 
     @property
@@ -342,15 +357,25 @@ class _Lanes:
 
     def record(self) -> list[str]:
         """Copy the states of all lanes; NaN where a member has ended."""
+        kept = (f"lane_kept{k}[lane_l] = lane_of_{x}[lane_l] if lane_s[lane_l] == 0 else nan"
+                for k, x in enumerate(self.states))  # fmt: skip
+        return [
+            "for lane_l in range(LANES):",
+            *indented(list(kept)),
+            *self.rows("row", "0"),
+            "row += 1",
+            *(["lane_quiet = n + lane_every if len(lane_bins) == 0 else 0"] if self.in_one_go else []),
+        ]
+
+    def rows(self, row: str, start: str) -> list[str]:
+        """Bring what is kept of the states that are asked for into one row of the recording."""
         lines = ["for lane_v in range(len(lane_vars)):"]
-        for k, state in enumerate(self.states):
+        for k in range(len(self.states)):
             lines += [
                 f"    if lane_vars[lane_v] == {k}:",
-                "        for lane_l in range(LANES):",
-                f"            lane_rec[row, lane_v, lane_at + lane_l] = lane_of_{state}[lane_l] "
-                "if lane_s[lane_l] == 0 else nan",
+                f"        stream(lane_rec, {row}, lane_v, lane_at, lane_kept{k}, {start}, LANES)",
             ]
-        return [*lines, "row += 1"]
+        return lines
 
     def sort(self) -> list[str]:
         """Count the states of all lanes into the bins of the histograms."""

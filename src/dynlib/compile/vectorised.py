@@ -38,6 +38,14 @@ def float_of(bits: Any) -> Any:
     return np.int64(bits).view(np.float64)
 
 
+def stream(target: Any, row: Any, column: Any, first: Any, source: Any, start: Any, count: Any) -> None:
+    """Copy `count` numbers, a multiple of 8, to `target[row, column, first:]`, past the caches where it can be done.
+
+    Large recordings are written once and read much later: their lines need not be fetched before they are written.
+    """
+    target[row, column, first : first + count] = source[start : start + count]
+
+
 def _series(r: Any) -> Any:
     """`(exp(r) - 1 - r)/r²` for |r| ≤ 0.347: the polynomial of degree 10 with the least error there, 1.4e-18."""
     z = r * r  # even and odd powers by themselves: two short chains instead of a long one

@@ -265,11 +265,7 @@ class _Request:
         return found
 
     def shaped(self, row: Array) -> Array:
-        """Values of the members, in the shape of the ensemble."""
-        return self.viewed(row).copy()
-
-    def viewed(self, row: Array) -> Array:
-        """The same, without a copy where none is needed."""
+        """Values of the members, in the shape of the ensemble; no copy where none is needed."""
         return row[..., : self.members].reshape((*row.shape[:-1], *self.shape))
 
 
@@ -332,6 +328,14 @@ def _room(what: str, *sizes: int) -> None:
         raise ConfigError(f"{what} would take {8e-9 * mathematics.prod(sizes):.3g} GB; ask for less")
 
 
+def _lines(*shape: int) -> Array:
+    """An array that begins with a cache line, as `stream` likes it."""
+    size = mathematics.prod(shape)
+    room = np.empty(size + 7)
+    skipped = -room.ctypes.data % 64 // 8
+    return room[skipped : skipped + size].reshape(shape)
+
+
 def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progress | None) -> EnsembleResult:
     full, model = request.full, request.full.model
     made = _MADE.setdefault(full, {})
@@ -349,7 +353,7 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     out = np.zeros((n, width))
     rows = _rows(request, full, wanted)
     _room("the recording", rows, len(wanted.columns), width)
-    recorded = np.empty((rows, len(wanted.columns), width))
+    recorded = _lines(rows, len(wanted.columns), width)
     recorded[-1:] = np.nan  # the last row is written only if rounding lets the last step be one
     chosen = np.array([names.index(name) for name in wanted.columns], np.int64)
     most = max((bins for _, _, bins in wanted.bins.values()), default=0)
@@ -394,7 +398,7 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
         {name: np.moveaxis(counted[k, : request.members, :bins], -1, 0).reshape((bins, *request.shape)).copy()
          for k, (name, (_, _, bins)) in enumerate(wanted.bins.items())},
         {name: np.linspace(low, high, bins + 1) for name, (low, high, bins) in wanted.bins.items()},
-        {name: request.viewed(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
+        {name: request.shaped(recorded[:, k]) for k, name in enumerate(wanted.columns)} if wanted.interval else {},
         request.t0 + step * (request.begin + wanted.interval * np.arange(rows)),
         True,
         None,

@@ -73,6 +73,29 @@ have:
   ret ptr %found
 }"""
 """Memory; where there is none the process ends, before anything is written through a null address."""
+_STREAM = """\
+define internal void @stream(ptr %to, ptr %from, i64 %size) nounwind alwaysinline {
+entry:
+  %place = ptrtoint ptr %to to i64
+  %low = and i64 %place, 63
+  %odd = icmp ne i64 %low, 0
+  br i1 %odd, label %plain, label %loop
+plain:
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %size, i1 false)
+  ret void
+loop:
+  %at = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %source = getelementptr inbounds i8, ptr %from, i64 %at
+  %target = getelementptr inbounds i8, ptr %to, i64 %at
+  %eight = load <8 x double>, ptr %source, align 8
+  store <8 x double> %eight, ptr %target, align 64, !nontemporal !{i32 1}
+  %next = add nuw i64 %at, 64
+  %more = icmp ult i64 %next, %size
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}"""
+"""See `vectorised.stream`. Such stores need whole lines; they are waited for at the end of the function."""
 
 
 Constants = tuple[float | int | bool | None, ...]
@@ -105,7 +128,7 @@ class Translation:
         self.module = module
         self.lanes = "LANES" in vars(module)  # loops over lanes: all inline, in the widest vectors
         self.abreast = vars(module).get("ABREAST", 0)  # vectors that a loop over lanes has in hand, where it is said
-        self.loops = 0
+        self.loops = 0  # loops over lanes: of each the optimiser is told that no turn reads what another one writes
         self.flags = " contract" if contract else ""
         own = any(vars(module).get(name) is vars(vectorised)[name] for name in vectorised.NAMES)
         self.reciprocals = self.lanes and (contract or own)  # where no bits of a single run are promised
@@ -143,18 +166,14 @@ class Translation:
         """A function from outside, declared once."""
         self.declared.setdefault(text.partition("@")[2].partition("(")[0], text)
 
-    def note(self) -> str:
-        """What is said of a loop over lanes to the optimiser."""
-        if self.abreast == 0:
-            return ""
-        self.loops += 1
-        return f", !llvm.loop !{self.loops}"
-
     def text(self) -> str:
         """Everything translated so far."""
-        notes = [f"!{k} = distinct !{{!{k}, !0}}" for k in range(1, self.loops + 1)]
-        if notes:
-            notes.insert(0, f'!0 = !{{!"llvm.loop.interleave.count", i32 {self.abreast}}}')
+        count = f', !{{!"llvm.loop.interleave.count", i32 {self.abreast}}}' if self.abreast else ""
+        notes = [
+            f"!{k} = distinct !{{}}\n"
+            f'!{k + 1} = distinct !{{!{k + 1}, !{{!"llvm.loop.parallel_accesses", !{k}}}{count}}}'
+            for k in range(0, 2 * self.loops, 2)
+        ]
         return "\n\n".join([*self.declared.values(), *(f.text for f in self.finished.values()), *notes]) + "\n"
 
 
@@ -216,6 +235,7 @@ class _Function:
         self.count = self.on_stack = 0
         self.closed = False
         self.loops: list[tuple[int, str, str]] = []
+        self.group = ""  # what is said of every access to an array, inside a loop over lanes
         self.now: dict[str, Type] = {}
         self.reached: set[str] = set()
         self.kinds_of: dict[int, Type] = {}
@@ -465,6 +485,8 @@ class _Function:
         kind = value.type if self.returned is None else joined(self.returned, value.type)
         self.returned = kind
         self.emit(_LEAVE)
+        if "stream" in self.home.declared and self.outer:
+            self.emit("fence seq_cst")
         if kind == NOTHING:
             self.emit("ret void")
         elif isinstance(kind, TupleType):
@@ -502,7 +524,7 @@ class _Function:
                 text = self.cast(value, element.scalar).text
                 if element.llvm != element.scalar.llvm:
                     text = self.register(f"trunc {element.scalar.llvm} {text} to {element.llvm}", I64).text
-                self.emit(f"store {element.llvm} {text}, ptr {address}")
+                self.emit(f"store {element.llvm} {text}, ptr {address}{self.group}")
             case _:
                 raise self.unknown("target", target)
 
@@ -528,7 +550,12 @@ class _Function:
         self.open(inside)
         self.assign(name, at)
         self.loops.append((loop, more, end))
+        lanes = None
+        if self.home.lanes and isinstance(args[0], ast.Name) and args[0].id == "LANES":
+            lanes, self.home.loops = self.home.loops, self.home.loops + 1
+            self.group = f", !llvm.access.group !{2 * lanes}"
         self.block(body)
+        self.group = ""
         self.loops.pop()
         self.meet(loop, "more")
         self.begin(more)
@@ -539,7 +566,7 @@ class _Function:
             self.branch(self.register(f"icmp ugt i64 {rest.text}, {abs(step.constant)}", BOOL), on, leave)
             self.open(on)
         self.emit(f"store i64 {self.register(f'add nsw i64 {ahead.text}, {step.text}', I64).text}, ptr {counter}")
-        self.jump(head, self.home.note() if isinstance(args[0], ast.Name) and args[0].id == "LANES" else "")
+        self.jump(head, f", !llvm.loop !{2 * lanes + 1}" if lanes is not None else "")
         self.leave(loop, leave, end)
         self.now = dict(self.met[loop, "end"])
         self.open(end)
@@ -859,7 +886,8 @@ class _Function:
             address = self.address(array, [*indices, *(number(0, I64) for _ in rest)])
             return Value(ArrayType(kind.element, len(rest)), address, rest, roots=array.roots)
         element = kind.element
-        found = self.register(f"load {element.llvm}, ptr {self.address(array, indices)}", element.scalar)
+        address = self.address(array, indices)
+        found = self.register(f"load {element.llvm}, ptr {address}{self.group}", element.scalar)
         if element.llvm == element.scalar.llvm:
             return found
         how = "zext" if element.dtype.startswith("u") else "sext"
@@ -963,6 +991,8 @@ class _Function:
             return self.register(f"bitcast double {self.cast(given[0], F64).text} to i64", I64)
         if function is vectorised.float_of:
             return self.register(f"bitcast i64 {self.cast(given[0], I64).text} to double", F64)
+        if function is vectorised.stream:
+            return self.streamed(given)
         if isinstance(function, FunctionType):
             return self.inner(function, given)
         raise self.unknown("function", node.func)
@@ -1057,6 +1087,18 @@ class _Function:
         while len(sums) > 1:
             sums = [self.operation(ast.Add(), a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
         return self.narrowed(sums[0], given)
+
+    def streamed(self, given: list[Value]) -> Value:
+        """See `vectorised.stream`."""
+        target, row, column, first, source, start, count = given
+        if not isinstance(count.constant, int) or count.constant <= 0 or count.constant % 8 or not self.outer:
+            raise TranslationError("a stream has no constant number of eights, or is no part of the outermost function")
+        for needed in ("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)", _STREAM):
+            self.home.declare(needed)
+        self.written |= target.roots
+        places = self.address(target, [row, column, first]), self.address(source, [start])
+        self.emit(f"call void @stream(ptr {places[0]}, ptr {places[1]}, i64 {8 * count.constant})")
+        return Value(NOTHING)
 
     def inner(self, function: FunctionType, given: list[Value]) -> Value:
         """A call of another function of this language; in lanes, where all is inline, one made for its constants."""
