@@ -434,7 +434,7 @@ class _Lanes:
             "        lane_which[lane_l] = -1",
             "    while True:",
             "        lane_idle = 0",
-            "        for lane_l in range(LANES):",
+            "        for lane_l in range(0, LANES):  # one after the other",
             "            if lane_of_status[lane_l] != 0:",
             "                lane_k = lane_which[lane_l]",
             "                if lane_k >= 0:",

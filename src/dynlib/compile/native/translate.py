@@ -128,7 +128,9 @@ class Translation:
         self.module = module
         self.lanes = "LANES" in vars(module)  # loops over lanes: all inline, in the widest vectors
         self.abreast = vars(module).get("ABREAST", 0)  # vectors that a loop over lanes has in hand, where it is said
-        self.loops = 0  # loops over lanes: of each the optimiser is told that no turn reads what another one writes
+        # loops over lanes: of each the optimiser is told that no turn reads what another one writes, and whether
+        # vectors are wanted at any price; not where it calls the C library, which has none
+        self.loops: list[bool] = []
         self.flags = " contract" if contract else ""
         own = any(vars(module).get(name) is vars(vectorised)[name] for name in vectorised.NAMES)
         self.reciprocals = self.lanes and (contract or own)  # where no bits of a single run are promised
@@ -171,8 +173,9 @@ class Translation:
         count = f', !{{!"llvm.loop.interleave.count", i32 {self.abreast}}}' if self.abreast else ""
         notes = [
             f"!{k} = distinct !{{}}\n"
-            f'!{k + 1} = distinct !{{!{k + 1}, !{{!"llvm.loop.parallel_accesses", !{k}}}{count}}}'
-            for k in range(0, 2 * self.loops, 2)
+            f'!{k + 1} = distinct !{{!{k + 1}, !{{!"llvm.loop.parallel_accesses", !{k}}}{count}'
+            + (', !{!"llvm.loop.vectorize.enable", i1 true}}' if vectors else "}")
+            for k, vectors in zip(range(0, 2 * len(self.loops), 2), self.loops, strict=True)
         ]
         return "\n\n".join([*self.declared.values(), *(f.text for f in self.finished.values()), *notes]) + "\n"
 
@@ -215,6 +218,7 @@ class _Function:
         self.roots: dict[str, frozenset[int]] = {}  # which arguments a variable may be a part of
         self.written: frozenset[int] = frozenset()  # which arguments are written to
         self.text = ""
+        self.calls = False  # whether functions of the C library are called
 
     # -- the whole ---------------------------------------------------------------------------------------------
 
@@ -550,12 +554,18 @@ class _Function:
         self.open(inside)
         self.assign(name, at)
         self.loops.append((loop, more, end))
-        lanes = None
+        note = ""
         if self.home.lanes and isinstance(args[0], ast.Name) and args[0].id == "LANES":
-            lanes, self.home.loops = self.home.loops, self.home.loops + 1
-            self.group = f", !llvm.access.group !{2 * lanes}"
-        self.block(body)
-        self.group = ""
+            called, self.calls = self.calls, False
+            which = len(self.home.loops)
+            self.home.loops.append(True)
+            self.group, note = f", !llvm.access.group !{2 * which}", f", !llvm.loop !{2 * which + 1}"
+            self.block(body)
+            self.group = ""
+            self.home.loops[which] = not self.calls
+            self.calls |= called
+        else:
+            self.block(body)
         self.loops.pop()
         self.meet(loop, "more")
         self.begin(more)
@@ -566,7 +576,7 @@ class _Function:
             self.branch(self.register(f"icmp ugt i64 {rest.text}, {abs(step.constant)}", BOOL), on, leave)
             self.open(on)
         self.emit(f"store i64 {self.register(f'add nsw i64 {ahead.text}, {step.text}', I64).text}, ptr {counter}")
-        self.jump(head, f", !llvm.loop !{2 * lanes + 1}" if lanes is not None else "")
+        self.jump(head, note)
         self.leave(loop, leave, end)
         self.now = dict(self.met[loop, "end"])
         self.open(end)
@@ -1067,6 +1077,7 @@ class _Function:
     def external(self, name: str, args: list[Value]) -> Value:
         """A function of the C library, which the optimiser must not replace by others."""
         types = ", ".join("double" for _ in args)
+        self.calls = True
         self.home.declare(f"declare double @{name}({types}) nounwind willreturn memory(none) nobuiltin")
         return self.register(f"call double @{name}({', '.join(f'double {a.text}' for a in args)}) nobuiltin", F64)
 
@@ -1112,6 +1123,7 @@ class _Function:
                 args += [f"ptr {value.text}", *(f"i64 {d}" for d in value.dims)]
             else:
                 args.append(f"{self.scalar(value).llvm} {value.text}")
+        self.calls |= callee.calls
         kind = callee.returned or NOTHING
         text = f"call {llvm_of(kind)} @{callee.name}({', '.join(args)})"
         if kind == NOTHING:
