@@ -56,7 +56,8 @@ def _optimised(ir: str, machine: Any) -> Any:
     module.triple, module.data_layout = llvm.get_default_triple(), str(machine.target_data)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = True
+    tuning.loop_vectorization = tuning.loop_unrolling = True
+    tuning.slp_vectorization = False  # packing and unpacking numbers that wait for each other makes steps longer
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
     return module
