@@ -13,6 +13,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _ZIP_VERSION, _UNIX, _FIRST_OF_1980, _MODE = 20, 3 << 8, 1 << 5 | 1, 0o644 << 16
 _MEMBER = re.compile(rb"(?:y|params|stepper_config|(?:workspace/(?:runtime|stepper)|results)/[A-Za-z]\w*)\.npy\Z")
+_DIGEST_LINE = re.compile(rb',\n "digest": "\w*"(?=\n\})|\n "digest": "\w*",')
 _NPY_HEADER = re.compile(rb"\x93NUMPY\x01\x00v\x00\{'descr': '(<f8|<f4|<i8)', .* 'shape': \((\d{1,15}),\)")
 _NPY_SIZE = 128
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -71,6 +73,7 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
     return b"".join([*pieces, _directory(members)])
 
 
+@lru_cache(maxsize=256)
 def _npy_header(kind: str, count: int) -> bytes:
     text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({count},), }}".encode()
     return b"\x93NUMPY\x01\x00v\x00" + text.ljust(_NPY_SIZE - 11) + b"\n"
@@ -206,17 +209,23 @@ def _check_extent(text: bytes) -> None:
 
 def _without_digest(text: bytes) -> bytes:
     """The text of the metadata without the line that holds the digest."""
-    line = re.compile(rb',\n "digest": "\w*"(?=\n\})|\n "digest": "\w*",')
-    return line.sub(b"", text, count=1)
+    return _DIGEST_LINE.sub(b"", text, count=1)
+
+
+@lru_cache(maxsize=256)
+def _kind_and_count(header: bytes) -> tuple[np.dtype[Any], int] | None:
+    match = _NPY_HEADER.match(header)
+    if match is None or header != _npy_header(match[1].decode(), int(match[2])):
+        return None
+    return np.dtype(match[1].decode()), int(match[2])
 
 
 def _array(name: str, data: memoryview) -> Array:
     """One member in the `.npy` format, version 1.0: plain little-endian numbers, one dimension, exact length."""
-    header = bytes(data[:_NPY_SIZE])
-    match = _NPY_HEADER.match(header)
-    if match is None or header != _npy_header(match[1].decode(), int(match[2])):
+    found = _kind_and_count(bytes(data[:_NPY_SIZE]))
+    if found is None:
         raise ValueError(f"member {name!r} has an unexpected type, shape or length: it is not a plain array")
-    kind, count = np.dtype(match[1].decode()), int(match[2])
+    kind, count = found
     if len(data) != _NPY_SIZE + count * kind.itemsize:
         raise ValueError(f"member {name!r} has an unexpected type, shape or length")
     array: Array = np.frombuffer(bytes(data[_NPY_SIZE:]), kind)

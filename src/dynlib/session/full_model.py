@@ -26,6 +26,7 @@ from dynlib.spec.document import ELSEWHERE, SIM_KEYS, TOLERANCES, with_tolerance
 from dynlib.spec.locations import ModelLike, load_model
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
+from dynlib.spec.source import document_of
 from dynlib.steppers import StepperSpec, get_stepper, list_steppers
 from dynlib.version import NUMERICS_REVISION, VERSION
 
@@ -85,7 +86,16 @@ class FullModel(Struct, frozen=True, eq=False, dict=True, weakref=True):
 
     def initial_state(self) -> SessionState:
         """The state that the model itself describes."""
+        return self._initial_state
+
+    @cached_property
+    def _initial_state(self) -> SessionState:
         return self.state_at_root(self.config, self.dt)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The model as tables in plain values; it is not to be changed."""
+        return document_of(self.model)
 
     def state_at_root(self, config: tuple[float, ...], dt: float) -> SessionState:
         """The state that the model itself describes, under given options and step size."""

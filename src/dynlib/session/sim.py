@@ -66,7 +66,6 @@ from dynlib.session.values import Given, Values, by_name, merged, plain, unknown
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.spec.observer import BoundObserver, Observer, bind
-from dynlib.spec.source import document_of
 from dynlib.status import Status
 
 if TYPE_CHECKING:  # what follows is imported where it is used first: a session should start at once
@@ -1151,7 +1150,7 @@ class Sim:
         state = state_from(path, meta, arrays, self._full.initial_state())
         began_in = self._full
         own = [o.observer.as_document() for o in began_in.observers]
-        if meta.document is not None and (meta.document, meta.observers) != (document_of(began_in.model), own):
+        if meta.document is not None and (meta.document, meta.observers) != (began_in.document, own):
             model = model_in(path, meta)
             began_in = replace(self._full, model=model, observers=_observers_in(path, meta, model))
         moment = meta.lineage

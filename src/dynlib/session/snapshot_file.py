@@ -125,7 +125,7 @@ def member_of(spot: Field) -> str:
 
 def _is_whole(array: Array, spot: Field) -> bool:
     """Whether the numbers are finite; the memory of an observer may be anything."""
-    return array.dtype.kind != "f" or spot.role == "observer" or bool(np.all(np.isfinite(array)))
+    return array.dtype.kind != "f" or spot.role == "observer" or bool(np.isfinite(array).all())
 
 
 def write_snapshot(
