@@ -431,6 +431,13 @@ def test_a_type_that_settles_late(folder: Path) -> None:
     assert [compiled(n) for n in (0, 29, 30, 31)] == [interpreted(n) for n in (0, 29, 30, 31)] == [1.0, 1.0, 0.5, 0.5]
 
 
+def test_contracted_code_halves_once_and_strict_code_as_often_as_is_written(folder: Path) -> None:
+    source = "def kernel(h, k):\n    return h * (0.5 * k)\n"
+    assert native(source, folder)(2.0, 5e-324) == 0.0
+    assert native(source, folder, contract=True)(2.0, 5e-324) == 5e-324
+    assert native(source, folder, contract=True)(0.3, 0.7) == 0.3 * (0.5 * 0.7)
+
+
 def test_contracted_code_fuses_and_strict_code_does_not(folder: Path) -> None:
     source = "def kernel(x, y, z):\n    return x * y + z\n"
     fuses = {contract: "fma" in assembly(source, folder, contract) for contract in (True, False)}

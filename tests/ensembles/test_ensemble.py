@@ -286,6 +286,20 @@ def test_what_cannot_be_asked_for(arguments: dict[str, Any], message: str) -> No
 
 
 @pytest.mark.parametrize("stepper", ["rk4", "rk45"])
+@pytest.mark.parametrize("term", ["asin(x)", "x % 0.3", "exp(x)"])
+def test_the_optimiser_has_nothing_to_complain_of(stepper: str, term: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Vectors are asked for only where they can be made: it says so to the user's terminal where they cannot."""
+    model = dynlib.ode_model(
+        "m", states={"x": 0.1, "y": 0.0}, params={"k": 1.0},
+        equations={"x": f"-k*{term} + 0.01*x**y", "y": "-y/10"},
+        events={"low": {"cond": "x < 0.05", "action": "k = 2*k\nx = 0.1"}}, sim={"stop": "k > 1000", "dt": 0.01},
+    )  # fmt: skip
+    assert ensemble(model, ic={"x": [0.1, 0.2]}, T=1.0, stepper=stepper, statistics=True).lanes
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "rk45"])
 def test_the_code_is_made_of_vector_instructions(stepper: str) -> None:
     """Hodgkin–Huxley, with exponentials and branches: the great mass of arithmetic is on whole vectors."""
     model = dynlib.load_model("builtin://ode/hodgkin_huxley")
