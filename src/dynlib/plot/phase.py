@@ -28,8 +28,8 @@ def phase_portrait(
     """
     chosen = two_names(names)
     solid = {"projection": "3d"} if len(chosen) == 3 else {}
-    axes: Any = axes_or_new(ax, SQUARE, **solid)
     columns = [results[name] for name in chosen]
+    axes: Any = axes_or_new(ax, SQUARE, **solid)
     style = {"color": COLORS[0], "lw": 0.8, **style}
     axes.plot(*columns, **style)
     if start and len(results):
