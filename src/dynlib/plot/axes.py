@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours that are told apart by all (Okabe & Ito, Color Universal Design, 2008)."""
+NAME_ABOVE = "name above"
+"""The group of texts that stand above the Axes."""
 WIDE, SQUARE = (8.0, 3.5), (5.0, 4.6)
 
 
@@ -32,7 +34,7 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float] = WIDE, **projection:
 
 @checked
 def legend_above(ax: Axes, columns: int = 4) -> None:
-    """A legend above the Axes, where it lies over nothing.
+    """A legend above the Axes, where it lies over nothing, the names of segments neither.
 
     >>> import dynlib.plot
     >>> sim = dynlib.setup("builtin://ode/izhikevich")
@@ -43,7 +45,9 @@ def legend_above(ax: Axes, columns: int = 4) -> None:
     if not 1 <= columns <= 100:
         raise ConfigError(f"columns must be a whole number from 1 to 100, not {said(columns)}")
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=9)
+        pad = 2.0 if any(text.get_gid() == NAME_ABOVE for text in ax.texts) else 0.5  # in letters
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=9,
+                  borderaxespad=pad)  # fmt: skip
 
 
 def numbers(what: str, values: object) -> Array:
