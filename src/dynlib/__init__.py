@@ -11,8 +11,8 @@ _PUBLIC = {
     "dynlib.analysis.lyapunov": "LyapunovExponents lyapunov_exponents",
     "dynlib.errors": (
         "CacheWarning ConcurrentUseError ConfigError DynlibError ExportError ExpressionError ModelError "
-        "NumericsWarning PinMismatchError ReadOnlyError ResumeError SnapshotError SnapshotFileError StoreBusyError "
-        "StoreError UnknownNameError"
+        "NumericsWarning PinMismatchError ReadOnlyError ResultsFileError ResumeError SnapshotError SnapshotFileError "
+        "StoreBusyError StoreError UnknownNameError"
     ),
     "dynlib.ensembles.ensemble": "EnsembleResult Statistics ensemble",
     "dynlib.session.full_model": "FullModel build",
@@ -21,6 +21,7 @@ _PUBLIC = {
     "dynlib.session.snapshot_file": "SnapshotMeta inspect_snapshot read_results",
     "dynlib.session.snapshots": "Snapshot",
     "dynlib.results": "Results ResultsView Segment",
+    "dynlib.results.export": "load_results",
     "dynlib.runtime.driver": "Buffers",
     "dynlib.runtime.state": "SessionPins SessionState",
     "dynlib.spec.locations": "builtin_models load_model map_model ode_model sde_model",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         NumericsWarning,
         PinMismatchError,
         ReadOnlyError,
+        ResultsFileError,
         ResumeError,
         SnapshotError,
         SnapshotFileError,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from dynlib.results import Results, ResultsView, Segment
+    from dynlib.results.export import load_results
     from dynlib.runtime.driver import Buffers
     from dynlib.runtime.state import SessionPins, SessionState
     from dynlib.session.full_model import FullModel, build

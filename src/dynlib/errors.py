@@ -218,7 +218,7 @@ class StoreBusyError(StoreError):
 
 
 class ExportError(DynlibError):
-    """Results that cannot be written to a file: the disk, or a package that their format needs.
+    """Results that cannot be written: the disk, or a package that their format needs, for reading too.
 
     >>> import dynlib
     >>> from dynlib.results.export import export_results
@@ -229,6 +229,19 @@ class ExportError(DynlibError):
     ... except dynlib.ExportError as error:
     ...     print(error)
     cannot write no-such-folder/results.csv: No such file or directory
+    """
+
+
+class ResultsFileError(DynlibError):
+    """A file that does not hold whole, undamaged results.
+
+    >>> from pathlib import Path
+    >>> import dynlib
+    >>> length = Path("broken.npz").write_bytes(b"no results")
+    >>> dynlib.load_results("broken.npz")
+    Traceback (most recent call last):
+        ...
+    dynlib.errors.ResultsFileError: broken.npz holds no whole results: File is not a zip file
     """
 
 

@@ -18,7 +18,8 @@ import xarray
 import dynlib
 from dynlib import ConfigError, DynlibError, Results, ResultsView, Segment, ode_model
 from dynlib.results import EventLog
-from dynlib.results.export import EXPORTERS, FORMATS, Format, export_results, format_named
+from dynlib.results.export import export_results
+from dynlib.results.formats import EXPORTERS, FORMATS, Format, format_named
 from dynlib.results.recorded import InMemory, Recorded
 
 Arrays = dict[str, np.ndarray]
@@ -98,6 +99,8 @@ def read_npz(path: Path, r: Recorded) -> tuple[Arrays, dict[str, Arrays]]:
                 _, event, label = name.split("/")
                 own = label not in dict(r.events)[event]
                 entries.setdefault(event, {})[f"own {label}" if own else label] = array
+            elif "/" in name:
+                continue  # the whole log and the header, which `load_results` reads
             elif array.ndim == 2:
                 columns = [c for c in r.columns if c.startswith(f"{name}[")]
                 samples |= {c: array[:, k] for k, c in enumerate(columns)}
@@ -151,7 +154,7 @@ READERS: dict[str, Callable[[Path, Recorded], tuple[Arrays, dict[str, Arrays]]]]
     "netcdf": read_netcdf,
     "parquet": read_parquet,
 }
-OMITTED = {"csv": {"at_stop", "at_stop_"}, "npz": {"at_stop", "at_stop_", "own t"}}
+OMITTED = {"csv": {"at_stop", "at_stop_"}, "npz": {"own t"}}
 """What a format leaves out; in `npz` a label `t` stands in place of the entry's own time."""
 
 

@@ -226,7 +226,7 @@ def _report(arguments: argparse.Namespace, sim: Sim, outcome: RunOutcome) -> int
 
 def _check_files(arguments: argparse.Namespace) -> None:
     """Raises `ConfigError` for files that cannot be written: said before a long run, not after it."""
-    from dynlib.results.export import EXPORTERS
+    from dynlib.results.formats import EXPORTERS
 
     if arguments.out and not arguments.out.endswith(tuple(EXPORTERS)):
         raise ConfigError(f"--out {arguments.out}: the suffix must be one of {', '.join(EXPORTERS)}")

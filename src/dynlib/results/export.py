@@ -1,59 +1,14 @@
-"""The table of result formats, and the one way to write results to a file."""
+"""Results to files and back."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from msgspec import Struct
-
-from dynlib.errors import ExportError, UnknownNameError
-from dynlib.results.export_csv import export_csv, export_csv_log
-from dynlib.results.export_netcdf import export_netcdf
-from dynlib.results.export_npz import export_npz
-from dynlib.results.export_parquet import export_parquet, export_parquet_log
+from dynlib.arguments import checked
+from dynlib.results.formats import Format, format_of, read_results_file, write_results
 from dynlib.results.recorded import InMemory, Recorded
 from dynlib.results.view import ResultsView
-
-
-class Format(Struct, frozen=True):
-    """A format: its name, its file suffix, and who writes it, block by block.
-
-    A format that holds one table only has `write_log`, for the event log in a file beside that of the samples.
-    """
-
-    name: str
-    suffix: str
-    write: Callable[[Recorded, Path], None]
-    write_log: Callable[[Recorded, Path], None] | None = None
-
-
-FORMATS = (
-    Format("csv", ".csv", export_csv, export_csv_log),
-    Format("npz", ".npz", export_npz),
-    Format("netcdf", ".nc", export_netcdf),
-    Format("parquet", ".parquet", export_parquet, export_parquet_log),
-)
-EXPORTERS = {each.suffix: each for each in FORMATS}
-
-
-def format_named(name: str) -> Format:
-    """A format by its name. Raises `UnknownNameError`."""
-    for each in FORMATS:
-        if each.name == name:
-            return each
-    raise UnknownNameError("format of results", name, [f.name for f in FORMATS])
-
-
-def format_of(path: str | os.PathLike[str]) -> Format:
-    """The format that a file's suffix names. Raises `UnknownNameError`."""
-    suffix = Path(path).suffix
-    if suffix not in EXPORTERS:
-        raise UnknownNameError("format of results", suffix, EXPORTERS)
-    return EXPORTERS[suffix]
 
 
 def export_results(
@@ -71,29 +26,24 @@ def export_results(
     >>> [str(path) for path in export_results(sim.results(), "neuron.csv")]
     ['neuron.csv', 'neuron.events.csv']
     """
-    chosen = form or format_of(path)
     recorded = InMemory(results.raw) if isinstance(results, ResultsView) else results
-    target = Path(path)
-    written = [(target, chosen.write)]
-    if chosen.write_log is not None and any(labels for _, labels in recorded.events):
-        written.append((target.with_name(f"{target.stem}.events{target.suffix}"), chosen.write_log))
-    for file, write in written:
-        with _replaced(file) as temporary:
-            write(recorded, temporary)
-    return [file for file, _ in written]
+    return write_results(recorded, path, form or format_of(path))
 
 
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as problem:
-        raise ExportError(f"cannot write {path}: {problem.strerror or problem}") from problem
+@checked
+def load_results(path: str | os.PathLike[str], *, most_bytes: int = 2**32) -> ResultsView:
+    """The results that `ResultsView.save` or an export wrote to a file, equal to the last bit.
+
+    The suffix names the format. Every length, type and checksum is tested and nothing in the file is executed; results
+    that would take more than `most_bytes` of memory are refused. Raises `ResultsFileError` for a file that is not whole
+    or of something else, `UnknownNameError` for another suffix, `ExportError` without the package of the format.
+
+    >>> import dynlib
+    >>> sim = dynlib.setup("builtin://ode/izhikevich")
+    >>> outcome = sim.run(T=100.0, tag="rest")
+    >>> files = sim.results().save("neuron.npz")
+    >>> res = dynlib.load_results("neuron.npz")
+    >>> res["v"].tobytes() == sim.results()["v"].tobytes(), res.segments[0].name, len(res.event("spike"))
+    (True, 'rest', 3)
+    """
+    return ResultsView(read_results_file(path, most_bytes))

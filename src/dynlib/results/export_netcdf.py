@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import asdict
 
 from dynlib.errors import ExportError
+from dynlib.results.header import MARK, Header, arrays_for, header_text, taken
 from dynlib.results.recorded import Recorded, elements_of, free_name, quantities_of
 from dynlib.results.results import Array
 from dynlib.version import VERSION
@@ -22,11 +23,12 @@ def export_netcdf(recorded: Recorded, path: Path) -> None:
     An array state has a second dimension, with the numbers of its elements as coordinate. Raises `ExportError`
     without h5netcdf and h5py.
     """
-    r, h5netcdf = recorded, _h5netcdf()
+    r, h5netcdf = recorded, _packages()[0]
     quantities = quantities_of(r.columns)
     with h5netcdf.File(path, "w") as file:
         file.attrs["source"] = f"dynlib {VERSION}"
         file.attrs["model"] = r.model_name
+        file.attrs[MARK] = header_text(r)
         file.attrs["segments"] = json.dumps([asdict(s) for s in r.segments])
         file.dimensions["t"] = r.rows
         _fill(file, "t", ("t",), np.dtype("<f8"), (t for t, _, _ in r.clock()), long_name="time")
@@ -49,6 +51,47 @@ def export_netcdf(recorded: Recorded, path: Path) -> None:
             _fill(file, name, ("t", across), r.dtype, r.values(which))
         if any(labels for _, labels in r.events):
             _log(file.create_group(free_name("events", taken)), r)
+
+
+def read_netcdf(path: Path, opened: Callable[[bytes], Header]) -> tuple[Header, dict[str, Array]]:
+    """Header and arrays of a file. Raises `ValueError`, what h5py raises for a damaged one, and `ExportError`."""
+    h5py = _packages()[1]
+    with h5py.File(path, "r") as file:
+        text = file.attrs.get(MARK)
+        if not isinstance(text, str):
+            raise ValueError("it was not written by this library")
+        header = opened(text.encode())
+        arrays, columns, n = arrays_for(header), header.columns, header.rows
+        quantities = quantities_of(columns)
+        taken_names = list(quantities)
+        step, stop = free_name("step", taken_names), free_name("at_stop", taken_names)
+        taken_names += ["t", step, stop]
+        arrays["t"] = _read(h5py, file, "t", "<f8", (n,))
+        arrays["step"] = _read(h5py, file, step, "<i8", (n,))
+        arrays["at_stop"] = _read(h5py, file, stop, "i1", (n,)).astype(bool)
+        for name, which in quantities.items():
+            elements = elements_of(columns, which)
+            if elements is not None:
+                taken_names.append(free_name(f"{name}_index", taken_names))
+            shape = (n,) if elements is None else (n, len(which))
+            arrays["data"][:, which] = _read(h5py, file, name, header.dtype, shape).reshape(n, len(which))
+        if header.depth:
+            group = free_name("events", taken_names)
+            for name in ("t", "step", "event", "values"):
+                room = arrays[f"log_{name}"]
+                arrays[f"log_{name}"] = _read(h5py, file, f"{group}/{name}", room.dtype, room.shape)
+    return header, arrays
+
+
+def _read(h5py: Any, file: Any, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
+    """A variable that stands in this very file, uncompressed, with the type and shape that the header says."""
+    data = file[name]
+    kept = isinstance(data, h5py.Dataset) and data.file == file and data.external is None and not data.is_virtual
+    if not kept or data.shape != shape or data.dtype != np.dtype(dtype) or data.compression is not None:
+        raise ValueError(f"variable {name!r} is not what the header says")
+    if data.id.get_storage_size() < data.nbytes:
+        raise ValueError(f"variable {name!r} is not all there")
+    return taken(np.asarray(data[...]), dtype, shape)
 
 
 def _log(group: Any, r: Recorded) -> None:
@@ -82,12 +125,12 @@ def _fill(
         row += len(block)
 
 
-def _h5netcdf() -> Any:
+def _packages() -> tuple[Any, Any]:
     try:
         import h5netcdf  # heavy and optional
-        import h5py  # noqa: F401 - h5netcdf writes through it
+        import h5py  # h5netcdf writes through it
     except ImportError:
         raise ExportError(
             "netCDF needs h5netcdf and h5py; install them with: pip install 'dynlib[netcdf]' from the checkout"
         ) from None
-    return h5netcdf
+    return h5netcdf, h5py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +42,10 @@ class Recorded(Protocol):
         """Names of all events, each with the labels of what it logs."""
 
     @property
+    def tags(self) -> tuple[tuple[str, ...], ...]:
+        """The tags of each event."""
+
+    @property
     def rows(self) -> int:
         """Number of samples."""
 
@@ -66,6 +71,7 @@ class InMemory:
         self.model_name, self.columns, self.segments = results.model_name, results.columns, results.segments
         self.dtype: np.dtype[Any] = results.data.dtype
         self.events = tuple(zip(results.log.names, results.log.columns, strict=True))
+        self.tags = results.log.tags
         self.rows, self.entries = len(results.t), len(results.log.t)
 
     def clock(self) -> Iterator[tuple[Array, ...]]:
@@ -110,3 +116,8 @@ def free_name(name: str, taken: Sequence[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def log_beside(path: Path) -> Path:
+    """The file with the event log, for formats that hold one table."""
+    return path.with_name(f"{path.stem}.events{path.suffix}")

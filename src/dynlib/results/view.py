@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -14,8 +16,9 @@ from msgspec.structs import asdict, replace
 from dynlib.arguments import checked, said, unchanging
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.markup import both_ends, panel, table
+from dynlib.results.formats import loadable, write_results
 from dynlib.results.preview import PREVIEWS, sparkline
-from dynlib.results.recorded import free_name, quantities_of
+from dynlib.results.recorded import InMemory, free_name, quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 from dynlib.version import VERSION
 
@@ -233,6 +236,19 @@ class ResultsView:
             raise UnknownNameError("event", name, self.events)
         k = log.names.index(name)
         return EventView(name, log, log.event == k, log.columns[k])
+
+    @checked
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write everything to a file that `load_results` reads: `.npz`, `.nc` or `.parquet`. Returns the files.
+
+        Files of before are replaced once all are complete. Raises `UnknownNameError`, `ConfigError`, `ExportError`.
+
+        >>> sim = dynlib.setup("builtin://ode/izhikevich")
+        >>> outcome = sim.run(T=100.0)
+        >>> [str(path) for path in sim.results().save("neuron.npz")]
+        ['neuron.npz']
+        """
+        return write_results(InMemory(self.raw), path, loadable(path))
 
     def to_dict(self) -> dict[str, Array]:
         """Times, steps and all recorded quantities by name."""

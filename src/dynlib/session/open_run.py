@@ -13,7 +13,8 @@ from msgspec import Struct
 from dynlib.arguments import checked
 from dynlib.errors import ConfigError, SnapshotFileError, StoreError
 from dynlib.results import ResultsView, Segment
-from dynlib.results.export import FORMATS, export_results, format_named, format_of
+from dynlib.results.export import export_results
+from dynlib.results.formats import FORMATS, format_named, format_of
 from dynlib.runtime.progress import Progress
 from dynlib.runtime.state import Array
 from dynlib.session.run_directory import Checkpoint, RunDirectory, folder_of
@@ -55,6 +56,11 @@ class StoredRecording(Struct, frozen=True):
     def events(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Names of all events, each with the labels of what it logs."""
         return tuple((e.name, tuple(label for label, _ in e.log)) for e in self.store.model.events)
+
+    @property
+    def tags(self) -> tuple[tuple[str, ...], ...]:
+        """The tags of each event."""
+        return tuple(e.tags for e in self.store.model.events)
 
     def clock(self) -> Iterator[tuple[Array, ...]]:
         """Time, step, at_stop."""
