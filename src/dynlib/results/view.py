@@ -16,7 +16,6 @@ from msgspec.structs import asdict, replace
 from dynlib.arguments import checked, said, unchanging
 from dynlib.errors import ConfigError, DynlibError, UnknownNameError
 from dynlib.markup import both_ends, panel, table
-from dynlib.results.formats import loadable, write_results
 from dynlib.results.preview import PREVIEWS, sparkline
 from dynlib.results.recorded import InMemory, free_name, quantities_of
 from dynlib.results.results import Array, EventLog, Results, Segment
@@ -248,6 +247,8 @@ class ResultsView:
         >>> [str(path) for path in sim.results().save("neuron.npz")]
         ['neuron.npz']
         """
+        from dynlib.results.formats import loadable, write_results  # what they need takes long to import
+
         return write_results(InMemory(self.raw), path, loadable(path))
 
     def to_dict(self) -> dict[str, Array]:
