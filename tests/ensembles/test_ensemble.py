@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import platform
 import re
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from typing import Any
 
@@ -17,6 +21,7 @@ from dynlib.compile.kernel import generated_module
 from dynlib.compile.lanes import LANES, lane_kernel, why_not
 from dynlib.compile.native import machine
 from dynlib.compile.native.types import ELEMENTS, F64, I64, ArrayType
+from dynlib.runtime.progress import MembersDone, ProgressDisplay
 from dynlib.steppers import get_stepper
 
 MEMBERS = LANES + 7
@@ -275,6 +280,9 @@ def test_what_does_not_run_in_lanes_runs_one_by_one() -> None:
         ({"T": 1.0, "histograms": {"x": (1.0, 0.0, 3)}}, "\\(low, high, bins\\)"),
         ({"T": 1.0, "record_interval": 1, "record_vars": ["w"]}, "known: 'x'"),
         ({"T": 1.0, "threads": 0}, "threads"),
+        ({"T": 1.0, "progress": "yes"}, "progress"),
+        ({"T": 1.0, "transient": 1.0}, "end of the transient at t = 1"),
+        ({"T": 1.0, "t0": -3.0, "transient": 5.0}, "end of the transient at t = 2"),
         ({"T": 1.0, "stepper": "rk45", "record_interval": 3}, "under step-size control"),
         ({"T": 1.0, "stepper": "bdf", "statistics": True}, "made in lanes, but the stepper 'bdf'"),
         ({"N": 10**15, "record_interval": 1}, "would take"),
@@ -312,7 +320,8 @@ def test_the_code_is_made_of_vector_instructions(stepper: str) -> None:
     f, i = "float64", "int64"
     kinds = (
         *[matrix(f, 2)] * 3, matrix(i, 1), matrix(i, 1), matrix(f, 1), matrix(i, 2), matrix(f, 2), matrix(f, 3),
-        matrix(i, 1), matrix(i, 3), matrix(f, 2), I64, I64, F64, F64, F64, I64, F64, I64, I64, matrix(f, 1),
+        matrix(i, 1), matrix(i, 3), matrix(f, 2), I64, F64, F64, F64, I64, F64, I64, I64, matrix(f, 1),
+        matrix(i, 1), matrix(f, 2), I64,
     )  # fmt: skip
     text = machine.assembly(kernel.module.kernel.ir(kinds))
     whole, single = r"v(?:mul|add|sub|div|fn?m(?:add|sub)\d+)pd", r"v(?:mul|add|sub|div|fn?m(?:add|sub)\d+)sd"
@@ -320,6 +329,110 @@ def test_the_code_is_made_of_vector_instructions(stepper: str) -> None:
         whole, single = r"f(?:mul|add|sub|div|ml[as])\s+v", r"f(?:mul|add|sub|div|madd|msub)\s+d"
     assert len(re.findall(whole, text)) > 500
     assert len(re.findall(whole, text)) > len(re.findall(single, text)) * 0.5
+
+
+# -- calls of a kernel are bounded, Ctrl-C, progress -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "run"),
+    [
+        ("builtin://ode/lorenz", {"stepper": "rk4", "dt": 0.01}, {"T": 1.995, "record_interval": 7, "transient": 0.5}),
+        ("builtin://ode/lorenz", {"stepper": "rk45"}, {"T": 2.0, "statistics": True}),
+        ("builtin://ode/lorenz", {"stepper": "dop853"}, {"T": 2.0}),
+        (SPIKES, {"stepper": "rk4"}, {"T": 133.33, "statistics": True}),
+        (SPIKES, {"stepper": "rk45"}, {"T": 133.33}),
+        ("builtin://map/henon", {}, {"N": 333, "record_interval": 1, "transient": 100.0}),
+        ("builtin://map/henon", {}, {"N": 333, "histograms": {"x": (-2.0, 2.0, 20)}}),
+    ],
+)
+def test_no_bit_depends_on_how_many_steps_a_call_takes(
+    model: Any, options: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for first in (1, 3, 10**6):
+        monkeypatch.setattr("dynlib.ensembles.ensemble._FIRST_STEPS", first)
+        full = dynlib.build(model, **options)
+        state = full.model.states[0]
+        x = state.values[0] + np.linspace(0.0, 0.3, MEMBERS)
+        one = ensemble(full, ic={state.name: x}, **run, threads=2)
+        arrays = [*one.final.values(), one.t, one.steps, one.status, *one.counts.values(), *one.samples.values(),
+                  *one.histograms.values()]  # fmt: skip
+        if one.statistics is not None:
+            arrays += one.statistics.variance.values()
+        found.append([a.tobytes() for a in arrays])
+    assert found[0] == found[1] == found[2]
+
+
+CHILD = """
+import signal, sys, dynlib, numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)
+stepper, threads, members = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+options = dict(dt=0.01) if stepper == "rk4" else {}
+full = dynlib.build("builtin://ode/lorenz", stepper=stepper, **options)
+x = np.linspace(0.5, 1.5, members)
+recorded = dict(record_interval=10**8) if stepper == "rk4" else {}
+def say_once(fraction, t, said=[]):
+    if not said and fraction > 0:
+        said.append(print("running", flush=True))
+try:
+    dynlib.ensemble(full, ic={"x": x}, T=1e7, threads=threads, progress=say_once, **recorded)
+except dynlib.EnsembleInterrupt as stopped:
+    print("stopped", flush=True)
+    found = stopped.result
+assert issubclass(dynlib.EnsembleInterrupt, KeyboardInterrupt)
+assert (found.status == dynlib.Status.INTERRUPTED).all() and not found.ok.any()
+assert found.steps[0] > 2 and 0 < found.t[0] < 1e7 and np.isfinite(found["x"]).all()
+begun = found.steps > 0
+assert (found["x"][~begun] == x[~begun]).all() and (found.t[~begun] == 0).all()
+if stepper == "rk4":
+    assert np.isnan(found.samples["x"][1:]).all()
+    again = dynlib.ensemble(full, ic={"x": x[:1]}, N=int(found.steps[0]))
+    assert again["x"][0] == found["x"][0] and again.t[0] == found.t[0]
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+print("good", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("stepper", "threads", "members"), [("rk4", 1, 200), ("rk4", 2, 200), ("tsit5", 2, 500), ("rodas5p", 2, 5)]
+)
+def test_ctrl_c_ends_an_ensemble_soon_and_keeps_what_came_of_it(stepper: str, threads: int, members: int) -> None:
+    """The bound is generous: threads look up every 25 to 100 ms."""
+    arguments = [sys.executable, "-c", CHILD, stepper, str(threads), str(members)]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "running\n"
+    time.sleep(0.3)
+    pressed = time.perf_counter()
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.readline() == "stopped\n"
+    assert time.perf_counter() - pressed < 2.0
+    assert child.stdout.readline() == "good\n"
+    assert child.wait() == 0
+    child.stdout.close()
+
+
+@pytest.mark.parametrize("stepper", ["rk4", "rk45", "rodas5p"])
+def test_progress_grows_to_the_end(stepper: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[float] = []
+    options = {"dt": 0.01} if stepper == "rk4" else {}
+    ensemble("builtin://ode/lorenz", ic={"x": np.linspace(0.0, 1.0, 9)}, T=1.0, stepper=stepper, jit=False,
+             threads=1, progress=lambda fraction, t: told.append(fraction), **options)  # fmt: skip
+    assert told == sorted(told)
+    assert 0.0 < told[0] < told[-1] == 1.0
+    display = ProgressDisplay(after=0.0)
+    display(MembersDone(0.5, 4, 9))
+    display.close()
+    assert "4 of 9 members" in capsys.readouterr().err
+
+
+def test_what_progress_raises_ends_the_ensemble() -> None:
+    def refuse(fraction: float, t: float) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        ensemble("builtin://ode/lorenz", ic={"x": np.zeros(300)}, T=1e7, stepper="rk4", threads=2, progress=refuse)
 
 
 # -- elementary functions ---------------------------------------------------------------------------------------------

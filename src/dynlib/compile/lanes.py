@@ -41,10 +41,14 @@ MOMENTS = ("mean", "sum of squares", "least", "greatest")
 """What is kept of each state where statistics are wanted: Welford's mean and sum of squared deviations, extrema."""
 ARGUMENTS = (
     "lane_y, lane_p, lane_out, lane_status, lane_steps, lane_times, lane_hits, lane_sums, lane_rec, lane_vars, "
-    "lane_hist, lane_bins, lane_first, lane_last, anchor, {step}, horizon, n_limit, lane_from, lane_begin, "
-    "lane_every, config"
+    "lane_hist, lane_bins, lane_last, anchor, {step}, horizon, n_limit, lane_from, lane_begin, "
+    "lane_every, config, lane_cursor, lane_work, lane_budget"
 )
-"""Arguments of every kernel: states and parameters of all members, one row each; what to fill; which to run; how."""
+"""Arguments of every kernel: states and parameters of all members, one row each; what to fill; which to run; how.
+
+A kernel returns PAUSED when it has taken `lane_budget` steps of a whole block. `lane_cursor` and `lane_work` then hold
+where it stands, and each member under way has its last completed step and the status RUNNING; the same call goes on.
+"""
 _CROSSING, _IDLE = 97, 98
 
 
@@ -64,21 +68,23 @@ def why_not(model: Model, stepper: StepperSpec) -> str | None:
 
 
 class LaneKernel(Struct, frozen=True):
-    """The generated module of an ensemble: `run` takes the arguments that `ensemble` gives it."""
+    """The generated module of an ensemble, whose `kernel` takes `ARGUMENTS`."""
 
     source: str
     module: ModuleType
     adaptive: bool
+    rows: int
+    """Of `lane_work`."""
 
 
 def lane_kernel(model: Model, stepper: StepperSpec, *, statistics: bool, jit: bool, math: str) -> LaneKernel:
     """The kernel for a model that runs in lanes."""
-    source = lane_source(model, stepper, statistics)
-    return LaneKernel(source, generated_module(source, jit, math), stepper.adaptive)
+    source, rows = lane_source(model, stepper, statistics)
+    return LaneKernel(source, generated_module(source, jit, math), stepper.adaptive, rows)
 
 
-def lane_source(model: Model, stepper: StepperSpec, statistics: bool) -> str:
-    """The text of the module."""
+def lane_source(model: Model, stepper: StepperSpec, statistics: bool) -> tuple[str, int]:
+    """The text of the module, and how many rows of `lane_work` it needs."""
     kept = {"base": "base", "out": "y", "params": "params"}
     form = Form(model, code_names(model, True), layout_of(model, stepper), True, kept)
     text = _Lanes(model, stepper, form, statistics)
@@ -105,7 +111,7 @@ def lane_source(model: Model, stepper: StepperSpec, statistics: bool) -> str:
         "",
         "",
     ]
-    return "\n".join(head) + code
+    return "\n".join(head) + code, len(text.own()) + 1 if stepper.adaptive else 0
 
 
 class _Lanes:
@@ -240,19 +246,26 @@ class _Lanes:
             "    lane_n = np.zeros(LANES, np.int64)",
             "    n_anchor = 0",
             *indented(tries),
-            "    for lane_b in range(lane_first, lane_last):",
+            "    lane_left = lane_budget",
+            "    for lane_b in range(lane_cursor[0], lane_last):",
             "        lane_at = lane_b * LANES",
             "        for lane_l in range(LANES):",
             *indented(fetch, 3),
-            "            lane_s[lane_l] = 0",
-            "            lane_n[lane_l] = 0",
-            "        n = 0",
-            "        row = 0",
+            "            lane_s[lane_l] = lane_status[lane_at + lane_l]",
+            "            lane_n[lane_l] = lane_steps[lane_at + lane_l]",
+            "        n = lane_cursor[1]",
+            "        row = lane_cursor[2]",
+            "        lane_pause = n + lane_left",
+            "        lane_paused = 0",
             "        lane_partial = 0",
             "        lane_whole = 1",
             *indented(quiet if self.in_one_go else [], 2),
             "        while True:",
             "            lane_now = anchor + n * dt",
+            "            lane_end = horizon",
+            "            if n >= lane_pause:",
+            "                lane_paused = 1",
+            "                break",
             "            if lane_every > 0 and n >= lane_begin and (n - lane_begin) % lane_every == 0:",
             *indented(self.record(), 4),
             f"            lane_end = horizon - {tol}(lane_now)",
@@ -287,7 +300,7 @@ class _Lanes:
             "            t = lane_now",
             *indented(form.each("{out} = {base}"), 3),
             "            lane_end_t = anchor + lane_n[lane_l] * dt",
-            "            if lane_s[lane_l] == 0:",
+            "            if lane_s[lane_l] == 0 and lane_paused == 0:",
             "                if lane_partial == 1:",
             *indented(look, 5),
             "                    lane_end_t = horizon",
@@ -299,6 +312,12 @@ class _Lanes:
             *[f"            lane_out[{k}, lane_at + lane_l] = {form.component('out', q.name)}"
               for k, q in enumerate(self.model.states)],
             *indented(bring, 3),
+            "        lane_cursor[0] = lane_b + 1 - lane_paused",
+            "        lane_cursor[1] = n * lane_paused",
+            "        lane_cursor[2] = row * lane_paused",
+            "        if lane_paused == 1:",
+            "            return PAUSED",
+            "        lane_left = lane_pause - n",
             "    return 0",
         ]  # fmt: skip
 
@@ -390,6 +409,23 @@ class _Lanes:
             ]
         return lines
 
+    @property
+    def carried(self) -> bool:
+        """Whether a step begins with the last slope of the one before."""
+        tableau = self.stepper.method
+        return isinstance(tableau, Tableau) and tableau.first_same_as_last and not self.model.events
+
+    def own(self) -> list[str]:
+        """What each lane under step-size control has from one attempt to the next."""
+        slopes = [self.form.component("k1", q.name) for q in self.model.states] if self.carried else []
+        own = [*(name for name, _, _ in self.columns()), *slopes, "t", "step", "error_before", "error_earlier",
+               "lane_bad", "status", "steps", "retried", "dt"]  # fmt: skip
+        return [*own, "begun"] if self.events("pre") else own
+
+    def whole(self) -> set[str]:
+        """Which of it are whole numbers."""
+        return {"status", "steps", "retried", "begun", *(f"lane_hits{k}" for k in range(len(self.model.events)))}
+
     # -- step-size control -------------------------------------------------------------------------------------
 
     def adaptive(self) -> list[str]:
@@ -398,25 +434,10 @@ class _Lanes:
         assert isinstance(tableau, Tableau)
         attempt = explicit_attempt(tableau, form, squared=True)
         prepare, interpolate = explicit_extension(tableau, form)
-        carried = tableau.first_same_as_last and not self.model.events
-        slopes = [form.component("k1", q.name) for q in self.model.states] if carried else []
-        columns = [name for name, _, _ in self.columns()]
-        own = [
-            *columns,
-            *slopes,
-            "t",
-            "step",
-            "error_before",
-            "error_earlier",
-            "lane_bad",
-            "status",
-            "steps",
-            "retried",
-            "dt",
-        ]
-        own += ["begun"] if self.events("pre") else []
-        whole = {"status", "steps", "retried", "begun", *(c for c in columns if c.startswith("lane_hits"))}
+        carried, own, whole = self.carried, self.own(), self.whole()
         arrays = [f"lane_of_{name} = np.zeros(LANES, np.{'int64' if name in whole else 'float64'})" for name in own]
+        resume = [f"lane_of_{name}[lane_l] = {'int' if name in whole else 'float'}(lane_work[{k}, lane_l])"
+                  for k, name in enumerate(own, 1)]  # fmt: skip
         load = [f"{name} = lane_of_{name}[lane_l]" for name in own]
         save = [f"lane_of_{name}[lane_l] = {name}" for name in own if self.kept(name)]
         begin = [
@@ -428,10 +449,15 @@ class _Lanes:
             *indented(options(self.model, self.stepper, form, attempt.order)),
             *indented(arrays),
             "    lane_which = np.zeros(LANES, np.int64)",
-            "    lane_next = lane_first",
+            "    lane_next = lane_cursor[0]",
+            "    lane_left = lane_budget",
             "    for lane_l in range(LANES):",
-            f"        lane_of_status[lane_l] = {_IDLE}",
-            "        lane_which[lane_l] = -1",
+            "        if lane_cursor[1] == 0:",
+            f"            lane_of_status[lane_l] = {_IDLE}",
+            "            lane_which[lane_l] = -1",
+            "        else:",
+            "            lane_which[lane_l] = int(lane_work[0, lane_l])",
+            *indented(resume, 3),
             "    while True:",
             "        lane_idle = 0",
             "        for lane_l in range(0, LANES):  # one after the other",
@@ -447,6 +473,16 @@ class _Lanes:
             "                    lane_idle += 1",
             "        if lane_idle == LANES:",
             "            break",
+            "        if lane_left <= 0:",
+            "            for lane_l in range(LANES):",
+            "                lane_work[0, lane_l] = float(lane_which[lane_l])",
+            *indented([f"lane_work[{k}, lane_l] = float(lane_of_{name}[lane_l])" for k, name in enumerate(own, 1)], 4),
+            "                lane_k = lane_which[lane_l]",
+            "                if lane_k >= 0:",
+            *indented([*load, *form.each("{out} = {base}"), "lane_end_t = t", *self.report()], 5),
+            "            lane_cursor[0] = lane_next",
+            "            lane_cursor[1] = 1",
+            "            return PAUSED",
             "        while True:",
             "            lane_done = 0",
             "            for lane_l in range(LANES):",
@@ -455,7 +491,8 @@ class _Lanes:
             *indented(self.attempt(attempt, begin, carried), 5),
             *indented(save, 4),
             "                lane_done += 0 if status == 0 else 1",
-            "            if lane_done > lane_idle:",
+            "            lane_left -= 1",
+            "            if lane_done > lane_idle or lane_left <= 0:",
             "                break",
             "    return 0",
         ]  # fmt: skip
@@ -513,7 +550,6 @@ class _Lanes:
     ) -> list[str]:
         """The result of a lane that is finished; where the horizon lies inside the step, that is taken once more."""
         form = self.form
-        put = [f"{array}[{row}, lane_k] = {name}" for name, array, row in self.columns() if self.kept(name)]
         return [
             *[f"{name} = lane_of_{name}[lane_l]" for name in own],
             *form.each("{out} = {base}"),
@@ -521,12 +557,18 @@ class _Lanes:
             f"if status == {_CROSSING}:",
             *indented(["t_new = t + dt", "h = dt", *begin, *attempt.lines, *attempt.accepted, *prepare,
                        "tau = horizon", *interpolate, "lane_end_t = horizon", "status = DONE"]),
-            *put,
-            *[f"lane_out[{k}, lane_k] = {form.component('out', q.name)}" for k, q in enumerate(self.model.states)],
+            *self.report(),
+        ]  # fmt: skip
+
+    def report(self) -> list[str]:
+        """Where a member stands: at `lane_end_t`, in the state `{out}`."""
+        return [
+            *[f"{array}[{row}, lane_k] = {name}" for name, array, row in self.columns() if self.kept(name)],
+            *[f"lane_out[{k}, lane_k] = {self.form.component('out', q.name)}" for k, q in enumerate(self.model.states)],
             "lane_status[lane_k] = status",
             "lane_steps[lane_k] = steps",
             "lane_times[lane_k] = lane_end_t",
-        ]  # fmt: skip
+        ]
 
     def take_over(self, own: list[str], attempt: Attempt) -> list[str]:
         """The next member, with its first step."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math as mathematics
 import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +23,10 @@ from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.markup import panel, table
 from dynlib.results.preview import PREVIEWS, sparkline
-from dynlib.runtime.driver import Task
-from dynlib.runtime.progress import Progress
-from dynlib.runtime.state import Array
+from dynlib.runtime.driver import Interruption, Pace, Task
+from dynlib.runtime.progress import MembersDone, Passing, Progress, ProgressDisplay
+from dynlib.runtime.recording import Recording
+from dynlib.runtime.state import Array, SessionState
 from dynlib.session.full_model import FullModel, build_for
 from dynlib.session.run_plan import FAR, checked_seed
 from dynlib.session.values import whole
@@ -34,8 +38,10 @@ Bins = tuple[float, float, int]
 """Lower end, upper end and number of the bins of a histogram."""
 MAX_BYTES = 2**36
 _STATISTICS = 4
-_MADE: WeakKeyDictionary[FullModel, dict[bool, LaneKernel]] = WeakKeyDictionary()
-"""Kernels by model, with and without statistics."""
+_FIRST_STEPS = 64
+"""Of a block of members in the first call of a kernel: a small part of a second, whatever the model."""
+_MADE: WeakKeyDictionary[FullModel, dict[bool, tuple[LaneKernel, Pace]]] = WeakKeyDictionary()
+"""Kernels by model, with and without statistics, and how many steps they take in a moment."""
 
 
 class Statistics(Struct, frozen=True, eq=False):
@@ -128,6 +134,18 @@ def _range(values: Array) -> str:
     return " … ".join(ends)
 
 
+class EnsembleInterrupt(KeyboardInterrupt):
+    """Ctrl-C ended an ensemble; `result` has what came of it until then.
+
+    Members that were not at their end stand at their last completed step with the status INTERRUPTED.
+    """
+
+    def __init__(self, result: EnsembleResult) -> None:
+        done, members = int((result.status != Status.INTERRUPTED).sum()), result.status.size
+        super().__init__(f"stopped with {done} of {members} members at their end; the result is kept in this exception")
+        self.result = result
+
+
 @checked
 def ensemble(
     model: ModelLike | FullModel,
@@ -149,7 +167,7 @@ def ensemble(
     threads: int | None = None,
     jit: bool = True,
     math: str = "strict",
-    progress: Progress | None = None,
+    progress: bool | Progress = False,
     **options: Any,
 ) -> EnsembleResult:
     """Run many members of a model to the absolute time `T`, or for `N` steps.
@@ -170,7 +188,10 @@ def ensemble(
     >>> found["x"].round(4).tolist()
     [0.5, 0.7995]
 
-    Raises `ConfigError` and `UnknownNameError` as `build` and `Sim.run` do, and for what does not run in lanes.
+    `progress=True` shows the members done, their rate and the time that is left; a function is called with the
+    fraction done and NaN. Ctrl-C raises `EnsembleInterrupt`, a KeyboardInterrupt whose `result` has what came of the
+    members until then. Raises `ConfigError` and `UnknownNameError` as `build` and `Sim.run` do, and for what does not
+    run in lanes.
     """
     if isinstance(model, FullModel):
         for name, value in {"stepper": stepper, "dt": dt, **options}.items():
@@ -191,11 +212,19 @@ def ensemble(
             f"statistics, histograms and recordings of an ensemble are made in lanes, but {reason}; "
             "choose an explicit Runge–Kutta method, or run the members with Sim"
         )
-    workers = (os.cpu_count() or 1) if threads is None else whole("threads", threads)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {progress!r}")
+    crew = _Crew((os.cpu_count() or 1) if threads is None else whole("threads", threads), progress)
     if reason is not None:
-        return _one_by_one(request, workers, progress, reason)
-    wanted = _Wanted.of(full.model, statistics, histograms, record_interval, record_vars)
-    return _in_lanes(request, wanted, workers, progress)
+        found = _one_by_one(request, crew, reason)
+    else:
+        wanted = _Wanted.of(full.model, statistics, histograms, record_interval, record_vars)
+        found = _in_lanes(request, wanted, crew)
+    if crew.signal == signal.SIGTERM:
+        raise SystemExit(128 + signal.SIGTERM)
+    if crew.signal:
+        raise EnsembleInterrupt(found)
+    return found
 
 
 class _Request:
@@ -237,6 +266,12 @@ class _Request:
             raise ConfigError(f"T must be a finite time after the start at t = {self.t0:g}, not {T!r}")
         if not (is_number(transient) and 0.0 <= transient < mathematics.inf):
             raise ConfigError(f"transient must be a time span, not {transient!r}")
+        start = self.t0 + float(transient)
+        if T is not None and start + TIME_TOLERANCE * abs(start) >= T:
+            raise ConfigError(
+                f"T = {T:g} is not ahead of the end of the transient at t = {start:g}: T is an absolute time; "
+                "choose a later T, or a shorter transient"
+            )
         self.horizon = mathematics.inf if T is None else float(T)
         self.n_limit = whole("N", N) if N is not None else FAR
         limit = full.model.sim.max_steps if max_steps is None else max_steps
@@ -263,6 +298,12 @@ class _Request:
             row[: self.members] = np.broadcast_to(values, self.shape).ravel()
             row[self.members :] = row[self.members - 1]
         return found
+
+    def way(self, times: Array, steps: Array) -> Array:
+        """How much of its way each member has gone."""
+        if self.horizon < mathematics.inf:
+            return np.asarray((times - self.t0) / (self.horizon - self.t0))
+        return np.asarray(steps / self.n_limit)
 
     def shaped(self, row: Array) -> Array:
         """Values of the members, in the shape of the ensemble; no copy where none is needed."""
@@ -336,21 +377,22 @@ def _lines(*shape: int) -> Array:
     return room[skipped : skipped + size].reshape(shape)
 
 
-def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progress | None) -> EnsembleResult:
+def _in_lanes(request: _Request, wanted: _Wanted, crew: _Crew) -> EnsembleResult:
     full, model = request.full, request.full.model
     made = _MADE.setdefault(full, {})
     if wanted.statistics not in made:
-        made[wanted.statistics] = lane_kernel(
-            model, full.stepper, statistics=wanted.statistics, jit=full.kernel.jit, math=full.kernel.math
+        made[wanted.statistics] = (
+            lane_kernel(model, full.stepper, statistics=wanted.statistics, jit=full.kernel.jit, math=full.kernel.math),
+            Pace(_FIRST_STEPS if full.kernel.jit else 1),
         )
-    kernel = made[wanted.statistics]
+    kernel, pace = made[wanted.statistics]
     n, width = request.y.shape
     names = [q.name for q in model.states]
     sums = np.zeros((_STATISTICS * n + 1 if wanted.statistics else 0, width))
     sums[2:-1:4], sums[3:-1:4] = mathematics.inf, -mathematics.inf
     hits = np.zeros((len(model.events), width), np.int64)
-    status, steps, times = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width)
-    out = np.zeros((n, width))
+    status, steps, times = np.zeros(width, np.int64), np.zeros(width, np.int64), np.full(width, float(request.t0))
+    out = request.y.copy()
     rows = _rows(request, full, wanted)
     _room("the recording", rows, len(wanted.columns), width)
     recorded = _lines(rows, len(wanted.columns), width)
@@ -366,14 +408,28 @@ def _in_lanes(request: _Request, wanted: _Wanted, workers: int, progress: Progre
     step = full.dt
 
     def part(first: int, last: int) -> None:
+        cursor, work = np.array([first, 0, 0], np.int64), np.zeros((kernel.rows, LANES))
+        again = True
         with nullcontext() if full.kernel.jit else np.errstate(all="ignore"):
-            kernel.module.kernel(
-                request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table,
-                first, last, float(request.t0), float(step), request.horizon, request.n_limit, request.counted,
-                request.begin, wanted.interval, config,
-            )  # fmt: skip
+            while again and not crew.stopping:
+                began, budget = time.perf_counter(), pace.steps
+                again = kernel.module.kernel(
+                    request.y, request.p, out, status, steps, times, hits, sums, recorded, chosen, counted, table,
+                    last, float(request.t0), float(step), request.horizon, request.n_limit, request.counted,
+                    request.begin, wanted.interval, config, cursor, work, budget,
+                ) == Status.PAUSED  # fmt: skip
+                pace.learn(time.perf_counter() - began, again and budget == pace.steps)
+                crew.passed()
+        reached[first] = int(cursor[0]), int(cursor[2])
 
-    _share(part, _pieces(request, kernel, workers), workers, progress)
+    pieces = _pieces(request, kernel, crew.workers)
+    reached: dict[int, tuple[int, int]] = {}  # by pieces: the block that is next, and its row
+    crew.work(part, pieces, request, status, times, steps)
+    if crew.signal and wanted.interval:
+        for first, last in pieces:
+            block, row = reached.get(first, (first, 0))
+            recorded[row:, :, block * LANES : min(last, block + 1) * LANES] = np.nan
+            recorded[:, :, (block + 1) * LANES : last * LANES] = np.nan
     if request.n_limit < FAR and request.horizon == mathematics.inf:
         status[status == Status.MAX_STEPS] = Status.DONE
     shaped = request.shaped
@@ -427,68 +483,142 @@ def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[i
     return [(a * LANES, min(b * LANES, request.members)) for a, b in ranges]
 
 
-def _share(
-    act: Callable[[int, int], None], pieces: list[tuple[int, int]], workers: int, progress: Progress | None
-) -> None:
-    """Carry out all pieces on some threads, the calling one among them; Ctrl-C ends it after those under way.
+class _Crew:
+    """The threads that carry out pieces of work, the calling one among them, which hears Ctrl-C and tells of progress.
 
     Every thread takes the next piece when it is done with one, so that all end at about the same time; no thread
     does nothing but wait for the others, which would take its turns from those that compute.
     """
-    waiting, done = deque(pieces), deque[None]()
 
-    def work(tell: Progress | None) -> None:
+    def __init__(self, workers: int, progress: bool | Progress) -> None:
+        self.workers = workers
+        self._progress = progress
+        self._interruption = Interruption((signal.SIGINT,))
+        self._given_up = threading.Event()
+        self._caller = threading.get_ident()
+        self.tell: Callable[[], None] = lambda: None
+
+    @property
+    def signal(self) -> int:
+        """The signal that ended the work; 0 if none came."""
+        return self._interruption.number
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the threads are to stop: they ask after each call of a kernel."""
+        return self._interruption.raised or self._given_up.is_set()
+
+    def work(
+        self,
+        act: Callable[[int, int], None],
+        pieces: list[tuple[int, int]],
+        request: _Request,
+        status: Array,
+        times: Array,
+        steps: Array,
+    ) -> None:
+        """Carry out all pieces. Afterwards members that have not come to their end have the status INTERRUPTED."""
+        display = ProgressDisplay() if self._progress is True else None
+        tell = self._progress if callable(self._progress) else None
+
+        def told() -> None:
+            if display is None and tell is None:
+                return
+            ended = status[: request.members] != Status.RUNNING
+            part = np.where(ended, 1.0, request.way(times[: request.members], steps[: request.members]))
+            fraction = float(part.mean())
+            if display is not None:
+                display(MembersDone(fraction, int(ended.sum()), request.members))
+            if tell is not None:
+                tell(fraction, mathematics.nan)
+
+        self.tell = told
+        waiting = deque(pieces)
+
+        def work() -> None:
+            try:
+                while waiting and not self.stopping:
+                    try:
+                        piece = waiting.popleft()
+                    except IndexError:  # another thread was faster
+                        return
+                    act(*piece)
+                    self.passed()
+            except BaseException:
+                self._given_up.set()
+                raise
+
+        others = min(self.workers, len(pieces)) - 1
         try:
-            while waiting:
-                try:
-                    piece = waiting.popleft()
-                except IndexError:  # another thread was faster
-                    return
-                act(*piece)
-                done.append(None)
-                if tell is not None:
-                    tell(len(done) / len(pieces), mathematics.nan)
-        except BaseException:
-            waiting.clear()
-            raise
+            with self._interruption:
+                if others == 0:
+                    work()
+                else:
+                    with ThreadPoolExecutor(others, thread_name_prefix="dynlib-ensemble") as pool:
+                        running = [pool.submit(work) for _ in range(others)]
+                        work()
+                    for each in running:
+                        each.result()
+                told()
+        finally:
+            if display is not None:
+                display.close()
+        status[status == Status.RUNNING] = Status.INTERRUPTED
 
-    others = min(workers, len(pieces)) - 1
-    if others == 0:
-        return work(progress)
-    with ThreadPoolExecutor(others, thread_name_prefix="dynlib-ensemble") as pool:
-        running = [pool.submit(work, None) for _ in range(others)]
-        work(progress)
-    for each in running:
-        each.result()
-    if progress is not None:
-        progress(1.0, mathematics.nan)
-    return None
+    def passed(self) -> None:
+        """A thread looks up from its work: the calling one tells of progress."""
+        if threading.get_ident() == self._caller:
+            self.tell()
+
+    def stop(self, number: int) -> None:
+        """A signal was heard by someone else."""
+        self._interruption.number = number
 
 
-def _one_by_one(request: _Request, workers: int, progress: Progress | None, reason: str) -> EnsembleResult:
+class _Member:
+    """Whom the driver of a single run asks whether it may go on."""
+
+    def __init__(self, crew: _Crew) -> None:
+        self.crew = crew
+
+    def keep(self, recording: Recording, pause: Callable[[], SessionState] | None) -> bool:
+        """Nothing is recorded."""
+        return not self.crew.stopping
+
+    def stopped_by(self, number: int) -> None:
+        """The run of a member has heard a signal."""
+        self.crew.stop(number)
+
+
+def _one_by_one(request: _Request, crew: _Crew, reason: str) -> EnsembleResult:
     """Members under the kernel of single runs."""
     full, model = request.full, request.full.model
     mother = full.initial_state()
     names = [e for q in model.states for e in q.element_names]
-    out = np.zeros((len(names), request.members))
-    times, steps = np.zeros(request.members), np.zeros(request.members, np.int64)
+    out = request.y[:, : request.members].copy()
+    times, steps = np.full(request.members, float(request.t0)), np.zeros(request.members, np.int64)
     status = np.zeros(request.members, np.int64)
     limit_status = Status.DONE if request.horizon == mathematics.inf else Status.MAX_STEPS
     task = Task(request.horizon, request.n_limit, limit_status)
 
     def part(first: int, last: int) -> None:
         for k in range(first, last):
+            if crew.stopping:
+                return
+
+            def passing(at: Passing, k: int = k) -> None:
+                times[k], steps[k] = at.t, at.steps
+                crew.passed()
+
             state = mother.restarted(y=request.y[:, k], params=request.p[:, k], t=request.t0, new_past=True)
             if model.random:
                 state = state.edited({"seed": request.seed or 0, "stream": k})
-            after, _ = full.advance(state, task)
-            if after.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt("the ensemble was stopped; nothing of it is kept")
+            after, _ = full.advance(state, task, watch=passing, keeper=_Member(crew))
             out[:, k], times[k], steps[k], status[k] = after["y"], after.t, after.step, after.status
 
-    size = max(1, request.members // (16 * workers))
+    size = max(1, request.members // (16 * crew.workers))
     pieces = [(0, 1), *((k, min(request.members, k + size)) for k in range(1, request.members, size))]
-    _share(part, pieces, workers, progress)
+    crew.work(part, pieces, request, status, times, steps)
     shaped = request.shaped
     return EnsembleResult(
         request.shape, {name: shaped(out[k]) for k, name in enumerate(names)}, shaped(times), shaped(steps),

@@ -78,7 +78,21 @@ class Keeper(Protocol):
         """The run ends because of this signal."""
 
 
-class _Interruption:
+class Pace:
+    """How many steps one call of a kernel takes: so many that it lasts about as long as a chunk, never much longer."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def learn(self, elapsed: float, whole: bool) -> None:
+        """A call took so many seconds; `whole` says that it took all of its steps."""
+        if whole and elapsed < _CHUNK_SECONDS / 2:
+            self.steps = min(2 * self.steps, 2**40)
+        elif elapsed > 2 * _CHUNK_SECONDS:
+            self.steps = max(int(self.steps * _CHUNK_SECONDS / elapsed), 1)
+
+
+class Interruption:
     """Turns signals into a flag that is read between chunks, so that a step is never torn.
 
     A second Ctrl-C stops at once. A handler that others have installed for another signal is left alone, and so is a
@@ -100,7 +114,7 @@ class _Interruption:
             raise KeyboardInterrupt("stopped at once; what this run computed is given up")
         self.number = self.number or number
 
-    def __enter__(self) -> _Interruption:
+    def __enter__(self) -> Interruption:
         for number in self._numbers:
             handler = signal.getsignal(number)
             if handler is signal.SIG_DFL or (number == signal.SIGINT and callable(handler)):
@@ -153,7 +167,7 @@ def drive(
             n_events = max(1, buffers.logs)
     samples, events = recording.sample_block(rows), recording.event_block(n_events)
     mode = 0 if not task.recording else 2 if task.start_sample else 1
-    chunk = _first_chunk(kernel, buffers)
+    pace = Pace(_first_chunk(kernel, buffers))
     t_first, n_first = state.t, state.step
     to_time = math.isfinite(task.horizon)
     span = task.horizon - t_first if to_time else float(task.n_limit - n_first)
@@ -173,13 +187,13 @@ def drive(
 
     signals = (signal.SIGINT,) if keeper is None else (signal.SIGINT, signal.SIGTERM)
     may_go_on = True
-    with _Interruption(signals) as flag, nullcontext() if kernel.jit else np.errstate(all="ignore"):
+    with Interruption(signals) as flag, nullcontext() if kernel.jit else np.errstate(all="ignore"):
         paused = time.perf_counter()
         while True:
             began = time.perf_counter()
             # a full buffer may leave the kernel inside a step: only a pause is a place to stop at
             overdue = began - paused > 2 * _CHUNK_SECONDS
-            ahead = 1 if flag.raised or not may_go_on or overdue else chunk
+            ahead = 1 if flag.raised or not may_go_on or overdue else pace.steps
             status = Status(
                 function(
                     times, reals, counts, config, np.float64(task.horizon), n_limit, int(limit_status),
@@ -197,11 +211,7 @@ def drive(
             elif status is not Status.PAUSED:
                 break
             now = time.perf_counter()
-            elapsed = now - began
-            if status is Status.PAUSED and ahead == chunk and elapsed < _CHUNK_SECONDS / 2:
-                chunk = min(2 * chunk, 2**40)
-            elif elapsed > 2 * _CHUNK_SECONDS:
-                chunk = max(int(chunk * _CHUNK_SECONDS / elapsed), 1)
+            pace.learn(now - began, status is Status.PAUSED and ahead == pace.steps)
             if status is Status.PAUSED:
                 paused = now
                 if keeper is not None:

@@ -30,6 +30,27 @@ class Passing(Struct, frozen=True):
     steps: int
     pause: Callable[[], SessionState] | None
 
+    @property
+    def count(self) -> int:
+        """What a display counts where the fraction is unknown."""
+        return self.steps
+
+    def told(self, seconds: float) -> str:
+        """Where the run stands after so many seconds, and its rate."""
+        return f"t = {self.t:.6g}, {self.steps} steps, {self.steps / seconds:.3g} steps/s"
+
+
+class MembersDone(Struct, frozen=True):
+    """A moment of an ensemble: the fraction of all its work, and how many of its members are at their end."""
+
+    fraction: float
+    count: int
+    members: int
+
+    def told(self, seconds: float) -> str:
+        """How many members are done after so many seconds, and their rate."""
+        return f"{self.count} of {self.members} members, {self.count / seconds:.3g} members/s"
+
 
 Watch = Callable[[Passing], None]
 
@@ -62,14 +83,14 @@ class ProgressDisplay:
         self._bar: Any = None
         self._plain = False
 
-    def __call__(self, at: Passing) -> None:
+    def __call__(self, at: Passing | MembersDone) -> None:
         seconds = time.perf_counter() - self._began
         if seconds < self._next:
             return
         self._next = seconds + 0.2
         known = math.isfinite(at.fraction)
         left = f", {duration(seconds / at.fraction - seconds)} left" if known and at.fraction > 0 else ""
-        text = f"t = {at.t:.6g}, {at.steps} steps, {at.steps / seconds:.3g} steps/s, {duration(seconds)}{left}"
+        text = f"{at.told(seconds)}, {duration(seconds)}{left}"
         if self._bar is None and not self._plain:
             self._bar = _new_bar(known)
             self._plain = self._bar is None
@@ -78,7 +99,7 @@ class ProgressDisplay:
             sys.stderr.write(f"\r{part}{text}   ")
             sys.stderr.flush()
         else:
-            self._bar.n = min(at.fraction, 1.0) if known else at.steps
+            self._bar.n = min(at.fraction, 1.0) if known else at.count
             self._bar.set_description_str(text)
 
     def close(self) -> None:
