@@ -331,6 +331,31 @@ def test_the_code_is_made_of_vector_instructions(stepper: str) -> None:
     assert len(re.findall(whole, text)) > len(re.findall(single, text)) * 0.5
 
 
+def test_a_sweep_as_table_and_as_data_set() -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("xarray")
+    a, b = np.linspace(1.0, 1.4, 3), np.array([0.1, 0.3])
+    grid = dict(zip("ab", np.meshgrid(a, b, indexing="ij", sparse=True), strict=True))
+    found = ensemble("builtin://map/henon", params=grid, ic={"x": 0.1}, N=9, record_interval=3, statistics=True,
+                     histograms={"y": (-1.0, 1.0, 4)}, jit=False)  # fmt: skip
+    data = found.to_xarray()
+    assert data["x"].dims == ("a", "b")
+    assert float(data["x"].sel(a=1.2, b=0.3, method="nearest")) == found["x"][1, 1]
+    assert data["samples_y"].dims == ("sample_t", "a", "b")
+    assert data["samples_y"].sel(sample_t=9.0).values.tolist() == found["y"].tolist()
+    assert data["histograms_y"].sizes["bin_y"] == 4
+    assert data["bin_y"].values.tolist() == [-0.75, -0.25, 0.25, 0.75]
+    assert float(data["ic_x"]) == 0.1
+    table = found.to_pandas()
+    assert len(table) == 6
+    row = table[(table["a"] == a[2]) & (table["b"] == b[0])]
+    assert found.statistics is not None
+    assert row["greatest_x"].item() == found.statistics.greatest["x"][2, 0]
+    both = ensemble("builtin://map/henon", params={"a": a}, ic={"x": a}, N=3, jit=False).to_xarray()
+    assert both["x"].dims == ("axis_0",)
+    assert both["a"].dims == both["ic_x"].dims == ("axis_0",)
+
+
 # -- calls of a kernel are bounded, Ctrl-C, progress -------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +23,7 @@ from dynlib.compile.layout import TIME_TOLERANCE
 from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.markup import panel, table
 from dynlib.results.preview import PREVIEWS, sparkline
+from dynlib.results.view import optional
 from dynlib.runtime.driver import Interruption, Pace, Task
 from dynlib.runtime.progress import MembersDone, Passing, Progress, ProgressDisplay
 from dynlib.runtime.recording import Recording
@@ -33,6 +34,10 @@ from dynlib.session.values import whole
 from dynlib.spec.locations import ModelLike
 from dynlib.spec.model import Model
 from dynlib.status import Status
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 Bins = tuple[float, float, int]
 """Lower end, upper end and number of the bins of a histogram."""
@@ -107,6 +112,73 @@ class EnsembleResult(Struct, frozen=True, eq=False):
         done = int(self.ok.sum())
         how = "in lanes" if self.lanes else "one by one"
         return f"<ensemble of {self.t.size} members {self.shape}, run {how}: {done} reached the end>"
+
+    def _columns(self) -> dict[str, Array]:
+        """One array for each thing that every member has, by name."""
+        found = {**self.final, "t": self.t, "steps": self.steps, "status": self.status}
+        found |= {f"counts_{name}": values for name, values in self.counts.items()}
+        if self.statistics is not None:
+            kinds = {"mean": self.statistics.mean, "variance": self.statistics.variance,
+                     "least": self.statistics.least, "greatest": self.statistics.greatest}  # fmt: skip
+            found |= {f"{kind}_{name}": v for kind, table in kinds.items() for name, v in table.items()}
+        return found
+
+    def _given(self) -> dict[str, Array]:
+        """The values that were given; of a state, whose name is that of its end, as `ic_NAME`."""
+        return {**self.params, **{f"ic_{name}": values for name, values in self.ic.items()}}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table with a row for each member, in the order of `ravel`. Needs pandas.
+
+        Columns: the given parameters, and initial states as `ic_NAME`; states at the end, `t`, `steps`, `status`,
+        `counts_EVENT`; and `mean_NAME`, `variance_NAME`, `least_NAME`, `greatest_NAME` where there are statistics.
+
+        >>> import dynlib
+        >>> found = dynlib.ensemble("builtin://map/logistic", params={"r": [2.0, 3.2]}, N=10, jit=False)
+        >>> found.to_pandas().columns.tolist()
+        ['r', 'x', 't', 'steps', 'status']
+        """
+        pd = optional("pandas", "pandas")
+        table = {**self._given(), **self._columns()}
+        return pd.DataFrame({name: np.broadcast_to(v, self.shape).ravel() for name, v in table.items()})
+
+    def to_xarray(self) -> xarray.Dataset:
+        """A data set over the axes of the ensemble. Needs xarray.
+
+        An axis along which exactly one given quantity varies, and that alone, has its name and its values as
+        coordinate; others are called `axis_0`, `axis_1`, …, and given quantities lie along them. Variables are named as
+        in `to_pandas`; samples are `samples_NAME` over `sample_t`, histograms `histograms_NAME` over `bin_NAME`, the
+        middles of the bins.
+
+        >>> import dynlib, numpy as np
+        >>> found = dynlib.ensemble("builtin://map/henon", N=10, jit=False,
+        ...                         params={"a": np.linspace(1.0, 1.4, 3)[:, None], "b": [0.1, 0.3]})
+        >>> dict(found.to_xarray()["x"].sizes)
+        {'a': 3, 'b': 2}
+        """
+        xr = optional("xarray", "xarray")
+        rank = len(self.shape)
+        given = self._given()
+        sizes = {name: (1,) * (rank - v.ndim) + v.shape for name, v in given.items()}
+        along = [[name for name, size in sizes.items() if size[k] > 1] for k in range(rank)]
+        own = {
+            names[0]: k for k, names in enumerate(along) if len(names) == 1 and sum(names[0] in o for o in along) == 1
+        }
+        dims = [next((name for name, at in own.items() if at == k), f"axis_{k}") for k in range(rank)]
+        coords: dict[str, Any] = {name: (name, given[name].ravel()) for name in own}
+        for name, values in given.items():
+            if name not in own:
+                kept = [k for k in range(rank) if sizes[name][k] > 1]
+                coords[name] = ([dims[k] for k in kept], values.reshape([sizes[name][k] for k in kept]))
+        variables: dict[str, Any] = {name: (dims, values) for name, values in self._columns().items()}
+        if self.samples:
+            coords["sample_t"] = ("sample_t", self.sample_t)
+        for name, values in self.samples.items():
+            variables[f"samples_{name}"] = (["sample_t", *dims], values)
+        for name, values in self.histograms.items():
+            coords[f"bin_{name}"] = (f"bin_{name}", 0.5 * (self.edges[name][1:] + self.edges[name][:-1]))
+            variables[f"histograms_{name}"] = ([f"bin_{name}", *dims], values)
+        return xr.Dataset(variables, coords)
 
     def _repr_html_(self) -> str:
         facts = [

@@ -56,7 +56,7 @@ class EventView:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A table of the entries. Needs pandas."""
-        pd = _optional("pandas", "pandas")
+        pd = optional("pandas", "pandas")
         return pd.DataFrame(
             {"t": self.t, "step": self.step, **{c: self[c] for c in self.columns if c not in ("t", "step")}}
         )
@@ -263,7 +263,7 @@ class ResultsView:
         >>> sim.results().to_pandas().columns.tolist()
         ['step', 'segment', 'v', 'u']
         """
-        pd = _optional("pandas", "pandas")
+        pd = optional("pandas", "pandas")
         frame = pd.DataFrame(self.raw.data, columns=list(self.columns), index=pd.Index(self.t, name="t"))
         frame.insert(0, "step", self.step, allow_duplicates=True)
         labels = np.empty(len(self), dtype=object)
@@ -280,7 +280,7 @@ class ResultsView:
         >>> sim.results().to_polars().columns
         ['t', 'step', 'segment', 'v', 'u']
         """
-        pl = _optional("polars", "polars")
+        pl = optional("polars", "polars")
         labels = np.repeat([s.name for s in self.segments], [s.rows[1] - s.rows[0] for s in self.segments])
         taken = list(self.columns)
         t, step, segment = (free_name(name, taken) for name in ("t", "step", "segment"))
@@ -303,7 +303,7 @@ class ResultsView:
         >>> data["v"].dims, data.sizes["spike_entry"], float(data["v"].sel(t=50.0, method="nearest")) < 40
         (('t',), 3, True)
         """
-        xr = _optional("xarray", "xarray")
+        xr = optional("xarray", "xarray")
         labels = np.repeat([s.name for s in self.segments], [s.rows[1] - s.rows[0] for s in self.segments])
         taken = [*self.names, "t"]
         coords: dict[str, Any] = {"t": ("t", self.t, {"long_name": "time"})}
@@ -418,7 +418,7 @@ class ResultsView:
         )
 
 
-def _optional(package: str, extra: str) -> Any:
+def optional(package: str, extra: str) -> Any:
     """A heavy package that not everybody has. Raises `DynlibError`."""
     try:
         return import_module(package)
