@@ -258,7 +258,7 @@ def public_calls() -> set[str]:
         thing = getattr(dynlib, name)
         if not inspect.isclass(thing):
             calls[name] = thing
-        elif not issubclass(thing, Exception):
+        elif not issubclass(thing, BaseException):
             calls |= {} if name in RETURNED else {name: thing}
             for method in (m for m in vars(thing) if not m.startswith("_")):
                 if callable(getattr(thing, method)) and name != "Status":
