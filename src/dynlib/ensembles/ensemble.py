@@ -284,8 +284,6 @@ def ensemble(
             f"statistics, histograms and recordings of an ensemble are made in lanes, but {reason}; "
             "choose an explicit Runge–Kutta method, or run the members with Sim"
         )
-    if not isinstance(progress, bool) and not callable(progress):
-        raise ConfigError(f"progress must be True, False or a function of (fraction, t), not {progress!r}")
     crew = _Crew((os.cpu_count() or 1) if threads is None else whole("threads", threads), progress)
     if reason is not None:
         found = _one_by_one(request, crew, reason)
