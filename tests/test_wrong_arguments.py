@@ -147,6 +147,8 @@ def _calls() -> dict[str, Callable[[Bench], tuple[Callable[..., Any], dict[str, 
         "ResultsView.[]": lambda b: (lambda name: b.view[name], {"name": "v"}),
         "ResultsView.between": lambda b: (b.view.between, {"t0": 0.0, "t1": 1.0}),
         "ResultsView.resample": lambda b: (b.view.resample, {"dt": 0.5}),
+        "ResultsView.save": lambda b: (b.view.save, {"path": "results.npz"}),
+        "load_results": lambda b: (dynlib.load_results, {"path": saved(b), "most_bytes": 10**6}),
         "EventView.[]": lambda b: (lambda label: b.view.event("spike")[label], {"label": "t"}),
         "EnsembleResult.[]": lambda b: (lambda name: dynlib.ensemble(MAP, N=1, jit=False)[name], {"name": "x"}),
         "StepperSpec.configure": lambda b: (dynlib.get_stepper("rk45").configure, {"rtol": 1e-3, "atol": 1e-3}),
@@ -186,6 +188,11 @@ def shelf(bench: Bench) -> str:
         bench.sim.add_preset("p", params={"I": 1.0})
         bench.sim.save_preset("p", "shelf.toml")
     return "shelf.toml"
+
+
+def saved(bench: Bench) -> str:
+    """A file of results."""
+    return str(bench.view.save("saved.npz")[0])
 
 
 def stored() -> str:
@@ -232,7 +239,7 @@ FINE: dict[str, set[str]] = {
     "infinity": {"ResultsView.between.t1", "rtol", "atol"},
     "negative": {"t0", "t", "I", "v", "which", "min_order"},
     "a fraction": {"T", "dt", "t", "t0", "t1", "I", "v", "transient", "rtol", "atol"},
-    "a huge number": {"min_order"},
+    "a huge number": {"min_order", "most_bytes"},
     "an unknown name": {"observer.read"},
     "a matrix": {"ResultsView.at.t", "plot.bifurcation.samples"},
 }

@@ -76,6 +76,7 @@ def _shade(results: ResultsView, axes: Axes) -> None:
                       annotation_clip=True)  # fmt: skip
 
 
+@checked
 def mark_points(points: Iterable[tuple[float, float, str]], *, ax: Axes | None = None) -> Axes:
     """Mark moments (t, value, name), such as those of snapshots. Returns the Axes.
 
