@@ -1,5 +1,6 @@
-"""Right-hand sides as each peer wants them for speed: `dy` is written from `y`, parameters are constants.
+"""Right-hand sides as each peer wants them for speed, and members of ensembles.
 
+`dy` is written from `y`, parameters are constants.
 `sqrt` is that of whoever computes: of Python, of numba, of an array library, or of symbols.
 """
 
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 RightHandSide = Callable[[Any, Any, Any], None]
 
@@ -59,3 +62,22 @@ def list_form(system: str, sqrt: Any) -> Callable[[float, Any], list[Any]]:
         return dy
 
     return f
+
+
+NEURON_AT_REST = (0.003620668808, 0.052955086813, 0.595994124740, 0.317732399761)
+"""V, m, h, n of the Hodgkin–Huxley model without a current."""
+
+
+def lorenz_starts(members: int) -> Any:
+    """The x in which the trajectories of an ensemble begin; y and z are 1."""
+    return np.linspace(-10.0, 10.0, members)
+
+
+def currents(members: int) -> Any:
+    """The currents of an ensemble of neurons."""
+    return np.linspace(0.0, 20.0, members)
+
+
+def some_members(y: Any) -> Any:
+    """What is compared of the states of an ensemble, of shape (states, members)."""
+    return np.ascontiguousarray(y[:, :: max(1, y.shape[1] // 7)]).ravel()

@@ -49,6 +49,7 @@ class Row:
 
 
 STEPS = 1_000_000
+MEMBERS = 10_000
 LORENZ = {"system": "lorenz", "start": [1.0, 1.0, 1.0]}
 
 
@@ -108,6 +109,23 @@ ROWS = (
     ),
     stiff("robertson", "Robertson to 1e11, rtol 1e-6", "ROBER", "robertson"),
     to_error("robertson-to-error", "Robertson to 1e11: time to an error of 1e-5", "ROBER", "robertson", 1e-5),
+    Row(
+        "ensemble-rk4", "10⁴ Lorenz trajectories, RK4, final states", "step", MEMBERS * 1000,
+        {"members": MEMBERS, "dt": 0.01, "steps": 1000}, checked={"steps": 500}, agree=1e-6, quick={"steps": 10},
+    ),
+    Row(
+        "ensemble-adaptive", "1000 Lorenz trajectories to t = 10, rtol = atol = 1e-9", "trajectory", 1000,
+        {"members": 1000, "t_end": 10.0, "tolerance": 1e-9}, agree=1e-5, quick={"t_end": 0.1},
+    ),
+    Row(
+        "ensemble-neurons", "10⁴ Hodgkin–Huxley neurons, RK4, final states", "step", MEMBERS * 100,
+        {"members": MEMBERS, "dt": 0.01, "steps": 100}, agree=1e-8, quick={"steps": 2},
+    ),
+    Row(
+        "logistic-end", "10⁴ values of r, 1100 iterations of the logistic map, final states", "iteration", 1.1e7,
+        {"r_min": 2.8, "r_max": 4.0, "values": 10_000, "transient": 1100, "kept": 0},
+        checked={"r_min": 2.9, "r_max": 3.4, "values": 6}, agree=1e-6, quick={"values": 20},
+    ),
     Row(
         "logistic-orbits", "logistic orbit diagram, 10⁴ values of r × 1100", "iteration", 1.1e7,
         {"r_min": 2.8, "r_max": 4.0, "values": 10_000, "transient": 1000, "kept": 100},

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.suite.right_hand_sides import STIFF
+from benchmarks.suite.right_hand_sides import NEURON_AT_REST, STIFF, currents, lorenz_starts, some_members
 from benchmarks.suite.worker import Prepare, Run, Works
 from dynlib.steppers.rosenbrock import RODAS4
 
@@ -125,6 +125,44 @@ def logistic_orbits(p: dict[str, Any]) -> dict[str, Prepare]:
     return both("systems", "logistic_orbits", run)
 
 
+def logistic_end(p: dict[str, Any]) -> dict[str, Prepare]:
+    r = np.linspace(p["r_min"], p["r_max"], p["values"])
+
+    def run(function: Any) -> Array:
+        out = np.empty((len(r), 1))
+        function(pointer(r), whole(len(r)), whole(p["transient"] - 1), whole(1), pointer(out))
+        return out[:6, 0]
+
+    return both("systems", "logistic_orbits", run)
+
+
+def ensemble(name: str, *given: str) -> Callable[[dict[str, Any]], dict[str, Prepare]]:
+    """Lorenz trajectories one after another; `given` are the parameters beside the states and their number."""
+
+    def work(p: dict[str, Any]) -> dict[str, Prepare]:
+        def run(function: Any) -> Array:
+            y = np.ones((3, p["members"]))
+            y[0] = lorenz_starts(p["members"])
+            numbers = [whole(p[key]) if key == "steps" else real(p[key]) for key in given]
+            function(pointer(y), whole(p["members"]), *numbers)
+            return some_members(y)
+
+        return both("ensembles", name, run)
+
+    return work
+
+
+def neurons(p: dict[str, Any]) -> dict[str, Prepare]:
+    current = currents(p["members"])
+
+    def run(function: Any) -> Array:
+        y = np.repeat(np.array(NEURON_AT_REST)[:, None], p["members"], axis=1)
+        function(pointer(y), pointer(current), whole(p["members"]), real(p["dt"]), whole(p["steps"]))
+        return some_members(y)
+
+    return both("ensembles", "neurons_rk4", run)
+
+
 def chain(p: dict[str, Any]) -> dict[str, Prepare]:
     n = p["n"]
 
@@ -158,6 +196,10 @@ WORKS: Works = {
     "van-der-pol-to-error": adaptive,
     "robertson": adaptive,
     "robertson-to-error": adaptive,
+    "ensemble-rk4": ensemble("lorenz_rk4", "dt", "steps"),
+    "ensemble-adaptive": ensemble("lorenz_dopri5", "t_end", "tolerance"),
+    "ensemble-neurons": neurons,
+    "logistic-end": logistic_end,
     "logistic-orbits": logistic_orbits,
     "lorenz-exponent": lorenz_exponents,
     "lorenz-spectrum": lorenz_exponents,

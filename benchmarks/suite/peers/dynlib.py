@@ -19,7 +19,7 @@ from validation.problems import problem, steppers
 
 import dynlib
 from benchmarks.kernel_call import KernelCall
-from benchmarks.suite.right_hand_sides import STIFF
+from benchmarks.suite.right_hand_sides import STIFF, currents, lorenz_starts, some_members
 from benchmarks.suite.worker import Prepare, Run, Works
 from dynlib import NumericsWarning, Sim, Status
 
@@ -131,7 +131,65 @@ def logistic_orbits(p: dict[str, Any]) -> dict[str, Prepare]:
 
         return run
 
-    return {"Sim, one run after another": one_by_one}
+    def members(found: dynlib.EnsembleResult) -> np.ndarray[Any, Any]:
+        return np.array(found.samples["x"][-1, :6] if kept else found["x"][:6])
+
+    def extent() -> dict[str, Any]:
+        if not kept:
+            return {"N": p["transient"]}
+        return {"N": kept, "transient": float(p["transient"]), "record_interval": 1}
+
+    together = in_lanes("builtin://map/logistic", members, lambda: {"params": {"r": grid}, **extent()})
+    return together if not kept else {**together, "Sim, one run after another": one_by_one}
+
+
+def in_lanes(
+    model: str, value: Callable[[dynlib.EnsembleResult], Any], given: Callable[[], dict[str, Any]], **build: Any
+) -> dict[str, Prepare]:
+    """An ensemble under both contracts, on one thread and on two."""
+
+    def prepare(math_mode: str, threads: int) -> Prepare:
+        def prepared() -> Run:
+            full, arguments = dynlib.build(model, math=math_mode, **build), given()
+
+            def run() -> np.ndarray[Any, Any] | None:
+                found = dynlib.ensemble(full, threads=threads, **arguments)
+                return value(found) if found.lanes and found.ok.all() else None
+
+            return run
+
+        return prepared
+
+    words = f", {build['stepper']}" if build.get("stepper") not in (None, "rk4") else ""
+    return {
+        f"ensemble{words}{', 2 threads' if threads == 2 else ''}{', contract' if math_mode == 'contract' else ''}":
+            prepare(math_mode, threads)
+        for threads in (1, 2)
+        for math_mode in ("contract", "strict")
+    }  # fmt: skip
+
+
+def states(found: dynlib.EnsembleResult) -> np.ndarray[Any, Any]:
+    return some_members(np.array(list(found.final.values())))
+
+
+def ensemble_rk4(p: dict[str, Any]) -> dict[str, Prepare]:
+    start = {"x": lorenz_starts(p["members"])}
+    return in_lanes("builtin://ode/lorenz", states, lambda: {"ic": start, "N": p["steps"]}, stepper="rk4", dt=p["dt"])
+
+
+def ensemble_adaptive(p: dict[str, Any]) -> dict[str, Prepare]:
+    start, tolerances = {"x": lorenz_starts(p["members"])}, dict.fromkeys(("rtol", "atol"), p["tolerance"])
+    found: dict[str, Prepare] = {}
+    for stepper in ("dop853", "rk45"):
+        given = {"ic": start, "T": p["t_end"]}
+        found |= in_lanes("builtin://ode/lorenz", states, lambda given=given: given, stepper=stepper, **tolerances)
+    return found
+
+
+def ensemble_neurons(p: dict[str, Any]) -> dict[str, Prepare]:
+    given = {"params": {"I": currents(p["members"])}, "N": p["steps"]}
+    return in_lanes("builtin://ode/hodgkin_huxley", states, lambda: given, stepper="rk4", dt=p["dt"])
 
 
 def exponents(p: dict[str, Any]) -> dict[str, Prepare]:
@@ -239,6 +297,10 @@ WORKS: Works = {
     "van-der-pol-to-error": on_problem,
     "robertson": on_problem,
     "robertson-to-error": on_problem,
+    "ensemble-rk4": ensemble_rk4,
+    "ensemble-adaptive": ensemble_adaptive,
+    "ensemble-neurons": ensemble_neurons,
+    "logistic-end": logistic_orbits,
     "logistic-orbits": logistic_orbits,
     "lorenz-exponent": exponents,
     "lorenz-spectrum": exponents,

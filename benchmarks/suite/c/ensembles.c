@@ -99,20 +99,6 @@ long lorenz_dopri5(double *y, long members, double t_end, double tol)
     return attempts;
 }
 
-/* The orbit diagram of the logistic map: the last `kept` of the iterates, one row per iterate. */
-void logistic(const double *r, double *out, long members, long transient, long kept)
-{
-    for (long m = 0; m < members; m++) {
-        double x = 0.3, a = r[m];
-        for (long n = 0; n < transient; n++)
-            x = a * x * (1.0 - x);
-        for (long n = 0; n <= kept; n++) {
-            out[n * members + m] = x;
-            x = a * x * (1.0 - x);
-        }
-    }
-}
-
 static inline double vtrap(double x, double y)
 {
     double q = x / y;
