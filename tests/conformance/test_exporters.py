@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xarray
+import zarr
 
 import dynlib
 from dynlib import ConfigError, DynlibError, Results, ResultsView, Segment, ode_model
@@ -131,6 +132,26 @@ def read_netcdf(path: Path, r: Recorded) -> tuple[Arrays, dict[str, Arrays]]:
     return samples, {name: logged for name, logged in entries.items() if labels[name]}
 
 
+def read_zarr(path: Path, r: Recorded) -> tuple[Arrays, dict[str, Arrays]]:
+    samples: Arrays = {}
+    group = zarr.open_group(path, mode="r")
+    assert group.attrs["model"] == r.model_name
+    for name, array in group.arrays():
+        dimensions = array.metadata.dimension_names
+        if len(array.shape) == 2:
+            samples |= {f"{name}[{e}]": array[:, k] for k, e in enumerate(group[dimensions[1]][:])}
+        elif dimensions == ("t",):
+            samples[name] = array[:]
+    log = group["events"]
+    event, labels = log["event"][:], json.loads(log.attrs["values"])
+    entries = {}
+    for k, (name, logged) in enumerate(labels.items()):
+        here = event == k
+        entries[name] = {"own t": log["t"][:][here], "own step": log["step"][:][here]}
+        entries[name] |= {label: log["values"][:][here, j] for j, label in enumerate(logged)}
+    return samples, {name: found for name, found in entries.items() if labels[name]}
+
+
 def read_parquet(path: Path, r: Recorded) -> tuple[Arrays, dict[str, Arrays]]:
     table, log = pq.read_table(path), pq.read_table(path.with_name(f"{path.stem}.events.parquet"))
     assert table.schema.metadata[b"model"] == r.model_name.encode()
@@ -152,6 +173,7 @@ READERS: dict[str, Callable[[Path, Recorded], tuple[Arrays, dict[str, Arrays]]]]
     "csv": read_csv,
     "npz": read_npz,
     "netcdf": read_netcdf,
+    "zarr": read_zarr,
     "parquet": read_parquet,
 }
 OMITTED = {"csv": {"at_stop", "at_stop_"}, "npz": {"own t"}}
@@ -232,6 +254,8 @@ def test_nothing_recorded_is_an_empty_file(form: Format, tmp_path: Path) -> None
             assert arrays["u"].shape == (0, 2)
     elif form.name == "parquet":
         assert pq.read_table(path).num_rows == 0
+    elif form.name == "zarr":
+        assert zarr.open_group(path, mode="r")["u"].shape == (0, 2)
     else:
         assert xarray.open_dataset(path, engine="h5netcdf").sizes == {"t": 0, "u_index": 2}
 

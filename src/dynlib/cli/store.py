@@ -21,8 +21,8 @@ def add_to(commands: Commands) -> None:
     p.add_argument("--replay", action="store_true", help="also run it anew and compare byte for byte")
     p = command(actions, "export", export, "write its results to a file")
     p.add_argument("folder", metavar="DIR")
-    to = p.add_argument("--to", metavar="FORMAT", help="csv, npz, netcdf or parquet (default: by the suffix of --out)")
-    completed(to, lambda **_: ("csv", "npz", "netcdf", "parquet"))
+    to = p.add_argument("--to", metavar="FORMAT", help="csv, npz, netcdf, zarr or parquet (default: by suffix)")
+    completed(to, lambda **_: ("csv", "npz", "netcdf", "zarr", "parquet"))
     out = p.add_argument("--out", metavar="FILE", help="default: named after the folder, beside it")
     completed(out, files("csv", "npz", "nc", "parquet"))
 

@@ -210,6 +210,14 @@ class EnsembleInterrupt(KeyboardInterrupt):
     """Ctrl-C ended an ensemble; `result` has what came of it until then.
 
     Members that were not at their end stand at their last completed step with the status INTERRUPTED.
+
+    >>> import dynlib
+    >>> try:
+    ...     found = dynlib.ensemble("builtin://ode/lorenz", ic={"x": [1.0, 2.0]}, T=10.0)
+    ... except dynlib.EnsembleInterrupt as stopped:
+    ...     found = stopped.result
+    >>> found.status.size
+    2
     """
 
     def __init__(self, result: EnsembleResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from dynlib.results.export_csv import export_csv, export_csv_log
 from dynlib.results.export_netcdf import export_netcdf, read_netcdf
 from dynlib.results.export_npz import export_npz, read_npz
 from dynlib.results.export_parquet import export_parquet, export_parquet_log, read_parquet
+from dynlib.results.export_zarr import export_zarr, is_of_results, read_zarr
 from dynlib.results.header import Header, header_of, results_in
 from dynlib.results.recorded import Recorded, log_beside
 from dynlib.results.results import Array, Results
@@ -31,8 +33,8 @@ _DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, 
 class Format(Struct, frozen=True):
     """A format: its name, its file suffix, who writes it, block by block, and who reads it.
 
-    A format that holds one table only has `write_log`, for the event log in a file beside that of the samples. One
-    without `read` does not hold all that results are.
+    `folder` says that it is a folder of files. A format that holds one table only has `write_log`, for the event log in
+    a file beside that of the samples. One without `read` does not hold all that results are.
     """
 
     name: str
@@ -40,12 +42,14 @@ class Format(Struct, frozen=True):
     write: Callable[[Recorded, Path], None]
     write_log: Callable[[Recorded, Path], None] | None = None
     read: Callable[[Path, Opened], tuple[Header, dict[str, Array]]] | None = None
+    folder: bool = False
 
 
 FORMATS = (
     Format("csv", ".csv", export_csv, export_csv_log),
     Format("npz", ".npz", export_npz, read=read_npz),
     Format("netcdf", ".nc", export_netcdf, read=read_netcdf),
+    Format("zarr", ".zarr", export_zarr, read=read_zarr, folder=True),
     Format("parquet", ".parquet", export_parquet, export_parquet_log, read_parquet),
 )
 EXPORTERS = {each.suffix: each for each in FORMATS}
@@ -91,26 +95,41 @@ def write_results(recorded: Recorded, path: str | os.PathLike[str], form: Format
 
 def read_results_file(path: str | os.PathLike[str], most_bytes: int) -> Results:
     """The results in a file. Raises `UnknownNameError`, `ConfigError`, `ResultsFileError`, `ExportError`."""
-    read, file = loadable(path).read, Path(path)
-    if not file.is_file():
+    form, file = loadable(path), Path(path)
+    if not (file.is_file() or (form.folder and file.is_dir())):
         raise ResultsFileError(f"there is no file {file}")
     try:
-        return results_in(*read(file, partial(header_of, most_bytes=most_bytes)))  # type: ignore[misc]
+        return results_in(*form.read(file, partial(header_of, most_bytes=most_bytes)))  # type: ignore[misc]
     except _DAMAGE as problem:
         raise ResultsFileError(f"{file} holds no whole results: {shortened(str(problem), 500)}") from None
 
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` when it is complete."""
+    """A temporary file or folder that takes the place of `path` when it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
             yield temporary
-            os.replace(temporary, path)
+            if temporary.is_dir() and path.is_dir():
+                _exchanged(temporary, path)
+            else:
+                os.replace(temporary, path)
         except BaseException:
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
     except OSError as problem:
         raise ExportError(f"cannot write {path}: {problem.strerror or problem}") from problem
+
+
+def _exchanged(new: Path, old: Path) -> None:
+    """A folder in the place of another one that was written here; what else it may hold is left alone."""
+    if not is_of_results(old):
+        raise ExportError(f"cannot write {old}: it is a folder of something else; remove it, or take another name")
+    aside = new.with_suffix(".old")
+    os.replace(old, aside)
+    os.replace(new, old)
+    shutil.rmtree(aside)

@@ -238,7 +238,7 @@ class ResultsView:
 
     @checked
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write everything to a file that `load_results` reads: `.npz`, `.nc` or `.parquet`. Returns the files.
+        """Write everything to a file that `load_results` reads: `.npz`, `.nc`, `.zarr`, `.parquet`. Returns the files.
 
         Files of before are replaced once all are complete. Raises `UnknownNameError`, `ConfigError`, `ExportError`.
 
