@@ -287,7 +287,7 @@ def test_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("odd.name").read_text().startswith("t,step,v,u\n")
     assert Path("all.nc").stat().st_size > 301 * 8 * 4
     for arguments, message in (
-        (["runs/exp1"], "name a format, one of csv, npz, netcdf, parquet, or a file"),
+        (["runs/exp1"], "name a format, one of csv, npz, netcdf, zarr, parquet, or a file"),
         (["runs/exp1", "--to", "netdcf"], "did you mean 'netcdf'?"),
         (["runs/exp1", "--out", "x.doc"], "unknown format of results '.doc'"),
         (["runs/exp1", "--out", "runs/exp1/x.csv"], "lies in the run directory"),
