@@ -73,13 +73,12 @@ def lorenz_rk4_recorded(p: dict[str, Any]) -> dict[str, Prepare]:
 
     def alone() -> Run:
         sim = dynlib.setup("builtin://ode/lorenz", stepper="rk4", dt=p["dt"])
-        sim.run(N=1)  # a session records every step from then on
-        sim.reset()
-        call = KernelCall(sim, math.inf, n, rows=n + 1)
+        call = KernelCall(sim, math.inf, n, rows=n + 4)  # it stops before two may not fit
+        call.state = sim.state.recorded(1, 0.0)
 
         def run() -> np.ndarray[Any, Any]:
             y, data = call(), call.samples[3]
-            return np.array([*data[n // 2], *(data[-1] if np.all(np.isfinite(y)) else y)])
+            return np.array([*data[n // 2], *(data[n] if np.all(np.isfinite(y)) else y)])
 
         return run
 

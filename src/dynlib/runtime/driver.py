@@ -28,7 +28,9 @@ _CHUNK_SECONDS = 0.05
 _SMALL = 16  # states; the first chunk of a larger system, whose steps may take long, is shorter
 _BLOCK_BYTES = 32 * 2**20
 _FORESEEN_BYTES = 2**30
-_SPARE = 1.0  # room behind what is foreseen, for runs that follow; memory that nothing was written to costs nothing
+_SPARED_BYTES = 2**26
+"""From here on there is as much room again behind what is foreseen, for runs that follow: pages that nothing was
+written to take no memory. Below, the allocator gives out memory again that was in use before, which is faster."""
 
 
 class Buffers(Struct, frozen=True):
@@ -161,8 +163,8 @@ def drive(
     if task.recording:
         rows = max(4, min(buffers.rows, largest))
         if buffers.foresee and keeper is None:
-            expected = task.rows_expected + 4 + int(_SPARE * task.rows_expected)
-            rows = max(rows, min(expected, _FORESEEN_BYTES // row_bytes))
+            spare = task.rows_expected if task.rows_expected * row_bytes > _SPARED_BYTES else 4
+            rows = max(rows, min(task.rows_expected + spare, _FORESEEN_BYTES // row_bytes))
         if recording.log_width:
             n_events = max(1, buffers.logs)
     samples, events = recording.sample_block(rows), recording.event_block(n_events)

@@ -91,7 +91,7 @@ def _exclusive(method: Method) -> Method:
                 f"{name}() was called while this session is busy with {self._doing}(); it does one thing at a time. "
                 "For another thread, make a session of its own with fork()"
             )
-        self._doing = name
+        vars(self)["_doing"] = name
         try:
             return method(self, *args, **kwargs)
         finally:
@@ -739,11 +739,17 @@ class Sim:
 
         `began_in` is the model in which the lineage began: its own values are those of the root.
         """
-        self._state = self._mark = state
-        self._state_full = self._mark_full = began_in
-        self._trail = self._mark_trail = trail
-        self._traces = [Trace.starting_at(state)]
-        self._clear_recording()
+        vars(self).update(  # all at once, and without __setattr__ nine times
+            _state=state,
+            _mark=state,
+            _state_full=began_in,
+            _mark_full=began_in,
+            _trail=trail,
+            _mark_trail=trail,
+            _traces=[Trace.starting_at(state)],
+            _recording=Accumulator(self._full),
+            _directory=None,
+        )
 
     def _clear_recording(self) -> None:
         """Begin a new, empty recording; one that stands in a run directory stays there."""
@@ -1024,6 +1030,9 @@ class Sim:
     @checked
     def snapshot(self, name: str) -> Snapshot:
         """A snapshot by name. Raises `UnknownNameError`."""
+        return self._named(name)
+
+    def _named(self, name: str) -> Snapshot:
         if name not in self._snapshots:
             if not self._snapshots:
                 raise SnapshotError(f"there is no snapshot {name!r} yet: the first run() makes 'initial'")
@@ -1065,8 +1074,8 @@ class Sim:
 
         Raises `UnknownNameError`, and `PinMismatchError` naming the pin and both values.
         """
-        chosen = self.snapshot(name)
-        verdict = self.compat_check(chosen)
+        chosen = self._named(name)
+        verdict = compare_pins(self._full.pins, chosen.state.pins)
         if not verdict.ok:
             raise PinMismatchError(f"snapshot {name!r} does not fit this session: {verdict.reason()}")
         began_in = self._full
