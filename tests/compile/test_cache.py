@@ -157,6 +157,22 @@ def test_a_write_that_fails_leaves_the_entry_as_it_was(folder: Path, monkeypatch
 # -- many processes ---------------------------------------------------------------------------------------------------
 
 
+def test_what_was_not_used_for_longest_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(folder)
+    for name in ("notes.txt", "kernel_mine.py", f"kernel_{0:024x}.bin"):
+        (folder / name).write_text("of somebody else")
+    others = names(folder)
+    modules = [f"kernel_{k:024x}.py" for k in range(8)]
+    for k, name in enumerate(modules):
+        store.write(name, b"text")
+        os.utime(folder / name, (k, k))
+    os.utime(folder / modules[0], (100, 0))  # read since
+    monkeypatch.setattr(cache, "MOST_ENTRIES", 8)
+    store.write(f"kernel_{8:024x}-{0:016x}.bin", b"code")
+    kept = [modules[0], *modules[4:], f"kernel_{8:024x}-{0:016x}.bin"]
+    assert names(folder) == sorted([*kept, *others])
+
+
 def test_sixteen_processes_on_an_empty_cache(tmp_path: Path) -> None:
     """16 processes, let go at one moment, 8 of them for one kernel: all are right, and everything is kept for later."""
     folder, worker = tmp_path / "cache", Path(__file__).with_name("cache_worker.py")

@@ -8,6 +8,7 @@ numbers. An entry is one file, with no index beside it that could disagree with 
 - It begins with a digest of the code and of everything the code depends on. What was damaged, cut off or exchanged by
   accident does not fit its digest and is compiled again. People can compute digests too: against them stand owner
   and mode, not the digest.
+- Of more than `MOST_ENTRIES` those go that were not used for longest; what a process has loaded it keeps.
 - It is written under another name and renamed, so that any number of processes may start at once on an empty folder.
   Several may compile the same kernel; the last one to finish stays, and all are the same code.
 """
@@ -18,6 +19,7 @@ import errno
 import hashlib
 import linecache
 import os
+import re
 import stat
 import sys
 import threading
@@ -32,6 +34,9 @@ from dynlib.errors import CacheWarning, DynlibError
 
 _T = TypeVar("_T")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+MOST_ENTRIES = 4000
+"""Modules and compiled functions in a folder: some 60 MB."""
+_ENTRY = re.compile(r"\.?kernel_[0-9a-f]{24}(?:-[0-9a-f]{16}\.bin|\.py)(?:\.[0-9a-f]{32}\.tmp)?\Z")
 _LOCK = threading.Lock()
 _warned: set[Path] = set()
 _private: dict[int, Path] = {}
@@ -89,7 +94,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Put an entry in place; whoever opens it finds all of it."""
-        self._in_folder(lambda folder, handle: _write(handle, name, data))
+        self._in_folder(lambda folder, handle: _put(handle, name, data))
 
     def _in_folder(self, act: Callable[[Path, int], _T]) -> _T | None:
         while (folder := self.folder) is not None:
@@ -208,6 +213,25 @@ def _write(handle: int, name: str, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=handle)
         raise
+
+
+def _put(handle: int, name: str, data: bytes) -> None:
+    _write(handle, name, data)
+    names = [each for each in os.listdir(handle) if _ENTRY.match(each)]  # a folder may hold files of others
+    if len(names) > MOST_ENTRIES:
+        ages = sorted((_last_used(handle, each), each) for each in names)
+        for _, each in ages[: len(names) - MOST_ENTRIES * 3 // 4]:
+            with suppress(OSError):  # another process was faster
+                os.unlink(each, dir_fd=handle)
+
+
+def _last_used(handle: int, name: str) -> float:
+    """When an entry was read or written; systems note a reading once a day."""
+    try:
+        info = os.stat(name, dir_fd=handle, follow_symlinks=False)
+    except OSError:
+        return 0.0
+    return max(info.st_atime, info.st_mtime)
 
 
 def _private_folder() -> Path | None:
