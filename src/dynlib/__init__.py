@@ -14,7 +14,8 @@ _PUBLIC = {
         "NumericsWarning PinMismatchError ReadOnlyError ResultsFileError ResumeError SnapshotError SnapshotFileError "
         "StoreBusyError StoreError UnknownNameError"
     ),
-    "dynlib.ensembles.ensemble": "EnsembleInterrupt EnsembleResult Statistics ensemble",
+    "dynlib.ensembles.ensemble": "ensemble",
+    "dynlib.ensembles.result": "EnsembleInterrupt EnsembleResult Statistics",
     "dynlib.session.full_model": "FullModel build",
     "dynlib.session.open_run": "StoredRun open_run",
     "dynlib.session.sim": "RunOutcome Sim open_snapshot setup",
@@ -38,7 +39,8 @@ __all__ = [*sorted(_HOME), "__version__"]
 
 if TYPE_CHECKING:
     from dynlib.analysis.lyapunov import LyapunovExponents, lyapunov_exponents
-    from dynlib.ensembles.ensemble import EnsembleInterrupt, EnsembleResult, Statistics, ensemble
+    from dynlib.ensembles.ensemble import ensemble
+    from dynlib.ensembles.result import EnsembleInterrupt, EnsembleResult, Statistics
     from dynlib.errors import (
         CacheWarning,
         ConcurrentUseError,
