@@ -261,7 +261,7 @@ def large(text: str) -> Callable[[dict[str, Any]], dict[str, Prepare]]:
 
 
 def snapshot(p: dict[str, Any]) -> dict[str, Prepare]:
-    def prepare() -> Run:
+    def prepare(durable: bool) -> Run:
         sim = dynlib.setup("builtin://ode/lorenz", stepper="rk4", dt=0.01)
         sim.run(N=100)
         folder = tempfile.TemporaryDirectory(prefix="benchmark-snapshots-")
@@ -272,7 +272,7 @@ def snapshot(p: dict[str, Any]) -> dict[str, Prepare]:
         deeds = {
             "create": lambda: sim.create_snapshot(next(names)),
             "reset": lambda: sim.reset("there"),
-            "export": lambda: sim.export_snapshot(path),
+            "export": lambda: sim.export_snapshot(path, durable=durable),
             "import": lambda: sim.import_snapshot(path),
         }
         deed = deeds[p["deed"]]
@@ -283,7 +283,8 @@ def snapshot(p: dict[str, Any]) -> dict[str, Prepare]:
 
         return run
 
-    return {"Sim": prepare}
+    found: dict[str, Prepare] = {"Sim": lambda: prepare(True)}
+    return found | {"Sim, durable=False": lambda: prepare(False)} if p["deed"] == "export" else found
 
 
 WORKS: Works = {
