@@ -79,7 +79,7 @@ def test_a_quick_run_measures_compares_and_writes_the_page(tmp_path: Path) -> No
     found = run_quickly(tmp_path)
     assert found["missing"] == ["heyoka"]
     results = {(r["row"], r["peer"], r["variant"]): r for row in found["rows"].values() for r in row["results"]}
-    assert {row for row, _, _ in results} == {"lorenz-rk4", "lorenz-rk4-recorded", "logistic-orbits"}
+    assert {row for row, _, _ in results} == {"lorenz-rk4", "lorenz-rk4-recorded", "logistic-end", "logistic-orbits"}
     assert all(0.0 < r["amount"] < math.inf for r in results.values())
     for key in ("Sim", "kernel alone"):  # the same formulas under the same contract: the bits of C
         assert results["lorenz-rk4", "dynlib", key]["difference"] == 0.0
