@@ -76,7 +76,8 @@ def _calls() -> dict[str, Callable[[Bench], tuple[Callable[..., Any], dict[str, 
         "ensemble": lambda b: (dynlib.ensemble, {
             "model": MAP, "params": {"r": [2.0, 3.0]}, "ic": {"x": 0.2}, "T": None, "N": 4, "t0": 0.0, "dt": None,
             "stepper": None, "transient": 0.0, "statistics": False, "histograms": {"x": (0.0, 1.0, 4)},
-            "record_interval": 2, "record_vars": ["x"], "max_steps": None, "seed": None, "threads": 1, "jit": False,
+            "record_interval": 2, "record_dt": None, "record_vars": ["x"], "max_steps": None, "seed": None,
+            "threads": 1, "jit": False,
             "math": "strict", "progress": False}),
         "lyapunov_exponents": lambda b: (dynlib.lyapunov_exponents, {
             "model": MAP, "T": None, "N": 20, "exponents": 1, "transient": 0.0, "ic": {"x": 0.2},

@@ -286,11 +286,74 @@ def test_what_does_not_run_in_lanes_runs_one_by_one() -> None:
         ({"T": 1.0, "stepper": "rk45", "record_interval": 3}, "under step-size control"),
         ({"T": 1.0, "stepper": "bdf", "statistics": True}, "made in lanes, but the stepper 'bdf'"),
         ({"N": 10**15, "record_interval": 1}, "would take"),
+        ({"T": 1.0, "record_interval": 1, "record_dt": 0.1}, "not both"),
+        ({"T": 1.0, "record_dt": 0.0}, "record_dt must be a positive time, not 0.0"),
+        ({"N": 5, "record_dt": 0.1}, "record_dt needs T"),
+        ({"T": 1e9, "record_dt": 1e-9, "stepper": "rk45"}, "would take"),
+        ({"T": 1.0, "record_dt": 0.1, "record_vars": ["w"]}, "known: 'x'"),
+        ({"T": 1.0, "record_dt": 0.1, "statistics": True}, "compute them from samples"),
     ],
 )
 def test_what_cannot_be_asked_for(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ConfigError, UnknownNameError), match=message):
         ensemble("builtin://ode/lorenz", **{"jit": False, **arguments})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("transient", [0.0, 0.37])
+@pytest.mark.parametrize("stepper", ["rk4", "tsit5", "rodas5p", "taylor"])
+def test_samples_in_time_are_those_of_single_runs(stepper: str, transient: float, threads: int) -> None:
+    full = dynlib.build("builtin://ode/lorenz", stepper=stepper)
+    rho, x = np.array([10.0, 28.0]), np.array([[1.0], [2.0], [-3.0]])
+    found = ensemble(
+        full, params={"rho": rho}, ic={"x": x}, T=2.0, record_dt=0.1, transient=transient, record_vars=["z", "x"],
+        threads=threads,
+    )  # fmt: skip
+    assert not found.lanes
+    sim = Sim(full)
+    for k, row in enumerate(x[:, 0].tolist()):
+        for j, column in enumerate(rho.tolist()):
+            sim.run(
+                T=2.0, record_dt=0.1, transient=transient, params={"rho": column}, ic={"x": row}, record_vars=["z", "x"]
+            )
+            raw = sim.raw_results()
+            kept = ~raw.at_stop
+            np.testing.assert_allclose(found.sample_t, raw.t[kept], rtol=0, atol=1e-12)
+            for c, name in enumerate("zx"):
+                assert found.samples[name][:, k, j].tobytes() == raw.data[kept, c].tobytes()
+            assert found["x"][k, j] == sim.state_vector()[0]
+
+
+def test_steps_of_members_that_run_one_by_one_are_sampled() -> None:
+    full = dynlib.build("builtin://ode/van_der_pol", stepper="ab3", dt=0.01, jit=False)
+    found = ensemble(full, ic={"x": [0.5, 1.0]}, N=300, record_interval=50, transient=1.0)
+    assert not found.lanes
+    sim = Sim(full)
+    sim.run(N=300, record_interval=50, transient=1.0, ic={"x": 1.0})
+    kept = ~sim.raw_results().at_stop
+    assert found.samples["x"][:, 1].tobytes() == sim.raw_results().data[kept, 0].tobytes()
+    np.testing.assert_allclose(found.sample_t, sim.results().t[kept], rtol=0, atol=1e-12)
+
+
+def test_a_member_that_fails_has_samples_up_to_there() -> None:
+    model = dynlib.ode_model("burst", states={"x": 1.0}, params={"a": 1.0}, equations={"x": "a*x^2"})
+    found = ensemble(model, params={"a": [-1.0, 1.0]}, T=2.0, record_dt=0.25, stepper="tsit5", jit=False)
+    assert found.status[0] == Status.DONE
+    assert found.status[1] != Status.DONE
+    assert np.isfinite(found.samples["x"][:, 0]).all()
+    np.testing.assert_allclose(found.samples["x"][:, 0], 1 / (1 + found.sample_t), rtol=1e-4)
+    reached = np.isfinite(found.samples["x"][:, 1])
+    assert reached[:4].all()
+    assert not reached[5:].any()
+
+
+def test_a_noisy_member_is_sampled_with_numbers_of_its_own() -> None:
+    model = dynlib.sde_model("walk", states={"x": 0.0}, equations={"x": "0"}, noise={"x": "1"})
+    found = ensemble(model, ic={"x": np.zeros(400)}, T=1.0, record_dt=0.25, dt=0.05, seed=7)
+    variance = found.samples["x"].var(axis=1)
+    np.testing.assert_allclose(variance, found.sample_t, atol=0.2)
+    assert len(set(found.samples["x"][-1].tolist())) == 400
+    assert found.samples["x"][-1].tobytes() == found["x"].tobytes()
 
 
 @pytest.mark.parametrize("stepper", ["rk4", "rk45"])

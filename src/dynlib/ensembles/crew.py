@@ -112,13 +112,20 @@ class Crew:
 
 
 class Member:
-    """Whom the driver of a single run asks whether it may go on."""
+    """Whom the driver of a single run asks whether it may go on, and who puts its samples in their rows."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, rows: Array) -> None:
         self.crew = crew
+        self._rows = rows
+        self._taken = 0
 
     def keep(self, recording: Recording, pause: Callable[[], SessionState] | None) -> bool:
-        """Nothing is recorded."""
+        """Samples are copied; one that stands only because a run stopped there is none of the grid."""
+        for _, _, kind, data in recording.samples:
+            block = data[kind == 0][: len(self._rows) - self._taken]
+            self._rows[self._taken : self._taken + len(block)] = block
+            self._taken += len(block)
+        recording.samples = []
         return not self.crew.stopping
 
     def stopped_by(self, number: int) -> None:

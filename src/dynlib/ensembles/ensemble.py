@@ -23,6 +23,7 @@ from dynlib.errors import ConfigError, UnknownNameError
 from dynlib.runtime.driver import Pace, Task
 from dynlib.runtime.progress import Passing, Progress
 from dynlib.runtime.state import Array
+from dynlib.session.accumulator import columns_named
 from dynlib.session.full_model import FullModel, build_for
 from dynlib.session.run_plan import FAR, checked_seed
 from dynlib.session.values import whole
@@ -58,6 +59,7 @@ def ensemble(
     statistics: bool = False,
     histograms: Mapping[str, Bins] | None = None,
     record_interval: int | None = None,
+    record_dt: float | None = None,
     record_vars: Sequence[str] | None = None,
     max_steps: int | None = None,
     seed: int | None = None,
@@ -72,8 +74,9 @@ def ensemble(
     `params` and `ic` give parameters and initial states by name, as numbers or arrays; all are broadcast to the shape
     of the ensemble, and what is not given is the model's own. Each member goes through the steps of a single run with
     the same stepper and options. Only final states are kept, unless more is asked for: `statistics` (mean, variance,
-    extrema), `histograms` by state as (low, high, bins), or a sample of `record_vars` at every `record_interval`-th
-    step. All three are of what comes after the `transient`, a span of time; `N` counts the steps after it.
+    extrema), `histograms` by state as (low, high, bins), or samples of `record_vars`: at every `record_interval`-th
+    step, or every `record_dt` in time, for which members run one by one. All three are of what comes after the
+    `transient`, a span of time; `N` counts the steps after it.
 
     Explicit Runge–Kutta methods and maps run in lanes of vector instructions, others one by one (`result.lanes`), all
     on `threads` cores (by default on every one). The result does not depend, in any bit, on the number of threads or on
@@ -101,17 +104,20 @@ def ensemble(
     reason = why_not(full.model, full.stepper)
     if record_interval is not None and full.stepper.adaptive:
         raise ConfigError("record_interval samples steps, which are each member's own under step-size control; "
-                          "choose a stepper with a fixed step, such as rk4, or run the members with Sim")  # fmt: skip
+                          "give record_dt, or choose a stepper with a fixed step, such as rk4")  # fmt: skip
+    if record_dt is not None:
+        request.check_grid(record_dt, record_interval)
+        reason = reason or "samples between steps are those of single runs"
     if histograms and full.stepper.adaptive:
         raise ConfigError("histograms count equal steps; choose a stepper with a fixed step, such as rk4")
-    if reason is not None and (statistics or histograms or record_interval is not None):
+    if reason is not None and (statistics or histograms):
         raise ConfigError(
-            f"statistics, histograms and recordings of an ensemble are made in lanes, but {reason}; "
-            "choose an explicit Runge–Kutta method, or run the members with Sim"
+            f"statistics and histograms of an ensemble are made in lanes, but {reason}; "
+            "choose an explicit Runge–Kutta method without record_dt, or compute them from samples (record_dt)"
         )
     crew = Crew((os.cpu_count() or 1) if threads is None else whole("threads", threads), progress)
     if reason is not None:
-        found = _one_by_one(request, crew, reason)
+        found = _one_by_one(request, crew, reason, record_interval, record_dt, record_vars)
     else:
         wanted = _Wanted.of(full.model, statistics, histograms, record_interval, record_vars)
         found = _in_lanes(request, wanted, crew)
@@ -193,6 +199,15 @@ class _Request:
             row[: self.members] = np.broadcast_to(values, self.shape).ravel()
             row[self.members :] = row[self.members - 1]
         return found
+
+    def check_grid(self, dt: float, interval: int | None) -> None:
+        """Whether samples can be taken every `dt`. Raises `ConfigError`."""
+        if interval is not None:
+            raise ConfigError("give record_interval (steps) or record_dt (time), not both")
+        if not 0.0 < dt < mathematics.inf:
+            raise ConfigError(f"record_dt must be a positive time, not {dt!r}")
+        if self.horizon == mathematics.inf:
+            raise ConfigError("record_dt needs T, the time at which all members end; N counts steps")
 
     def way(self, times: Array, steps: Array) -> Array:
         """How much of its way each member has gone."""
@@ -378,8 +393,10 @@ def _pieces(request: _Request, kernel: LaneKernel, workers: int) -> list[tuple[i
     return [(a * LANES, min(b * LANES, request.members)) for a, b in ranges]
 
 
-def _one_by_one(request: _Request, crew: Crew, reason: str) -> EnsembleResult:
-    """Members under the kernel of single runs."""
+def _one_by_one(
+    request: _Request, crew: Crew, reason: str, interval: int | None, dt: float | None, wanted: Sequence[str] | None
+) -> EnsembleResult:
+    """Members under the kernel of single runs, with the steps and the samples that `Sim.run` would have."""
     full, model = request.full, request.full.model
     mother = full.initial_state()
     names = [e for q in model.states for e in q.element_names]
@@ -388,6 +405,15 @@ def _one_by_one(request: _Request, crew: Crew, reason: str) -> EnsembleResult:
     status = np.zeros(request.members, np.int64)
     limit_status = Status.DONE if request.horizon == mathematics.inf else Status.MAX_STEPS
     task = Task(request.horizon, request.n_limit, limit_status)
+    every = 0 if interval is None else whole("record_interval", interval)
+    columns = columns_named(full, wanted) if every or dt is not None else ()
+    grid = full.dt * every if dt is None else dt
+    rows = 0
+    if columns:
+        ahead = min(request.horizon, request.t0 + full.dt * request.n_limit) if every else request.horizon
+        rows = int((ahead - request.counted) / grid * (1 + 1e-12) + 1e-9) + 1
+        _room("samples", rows, len(columns), request.members)
+    samples = np.full((rows, len(columns), request.members), np.nan)
 
     def part(first: int, last: int) -> None:
         for k in range(first, last):
@@ -401,7 +427,18 @@ def _one_by_one(request: _Request, crew: Crew, reason: str) -> EnsembleResult:
             state = mother.restarted(y=request.y[:, k], params=request.p[:, k], t=request.t0, new_past=True)
             if model.random:
                 state = state.edited({"seed": request.seed or 0, "stream": k})
-            after, _ = full.advance(state, task, watch=passing, keeper=Member(crew))
+            member = Member(crew, samples[:, :, k])
+            if columns and request.counted > request.t0:
+                state, _ = full.advance(state, Task(request.counted, FAR, limit_status), watch=passing, keeper=member)
+            if columns and (state.status.ok or state.status is Status.RUNNING):
+                state = state.recorded(every, 0.0 if dt is None else dt)
+                own = Task(request.horizon, request.n_limit, limit_status, recording=True, start_sample=True)
+                after, rest = full.advance(state, own, columns, watch=passing, keeper=member)
+                member.keep(rest, None)
+            elif not columns:
+                after, _ = full.advance(state, task, watch=passing, keeper=member)
+            else:
+                after = state
             out[:, k], times[k], steps[k], status[k] = after["y"], after.t, after.step, after.status
 
     size = max(1, request.members // (16 * crew.workers))
@@ -410,5 +447,7 @@ def _one_by_one(request: _Request, crew: Crew, reason: str) -> EnsembleResult:
     shaped = request.shaped
     return EnsembleResult(
         request.shape, {name: shaped(out[k]) for k, name in enumerate(names)}, shaped(times), shaped(steps),
-        shaped(status), {}, request.params, request.ic, None, {}, {}, {}, np.zeros(0), False, reason,
+        shaped(status), {}, request.params, request.ic, None, {}, {},
+        {name: shaped(samples[:, k]) for k, name in enumerate(columns)},
+        request.counted + grid * np.arange(rows), False, reason,
     )  # fmt: skip
