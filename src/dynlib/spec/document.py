@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dynlib.errors import ExpressionError, ModelError, Where, suggest
@@ -38,7 +39,7 @@ from dynlib.spec.model import (
     Quantity,
     SimDefaults,
 )
-from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate, resolve_text
+from dynlib.spec.resolve import Resolver, Scope, Terms, evaluate, evaluator, resolve_text
 from dynlib.spec.source import document_of
 from dynlib.spec.work import limit_work
 
@@ -207,8 +208,14 @@ class _Reader:
         return self.value_of(node, text, where, names)
 
     def value_of(self, node: Node, text: str, where: Where, names: Mapping[str, float]) -> float:
-        try:
+        with self.computing(node, text, where):
             return evaluate(node, names, self.terms)
+
+    @contextmanager
+    def computing(self, node: Node, text: str, where: Where) -> Iterator[None]:
+        """Whatever has no value is an `ExpressionError` with its place."""
+        try:
+            yield
         except (ArithmeticError, ValueError) as problem:
             raise ExpressionError(
                 f"cannot be computed from constants alone ({problem})", text, node.pos, where
@@ -375,7 +382,9 @@ class _Reader:
             self.terms.spend(size, node)
         except ArithmeticError as problem:
             raise inner.fail(f"cannot be computed ({problem})", node) from None
-        values = tuple(self.value_of(node, value, where, {var: float(i)}) for i in loop.indices)
+        found = evaluator(node, self.terms)
+        with self.computing(node, value, where):
+            values = tuple(found({var: float(i)}) for i in loop.indices)
         if not all(math.isfinite(v) for v in values):
             raise ModelError("gives a value that is not finite", where)
         return tuple(self.within(v, where) for v in values)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 from msgspec import Struct, field
@@ -384,60 +385,81 @@ def evaluate(node: Node, names: Mapping[str, float], terms: Terms) -> float:
     To the bit what generated code gives, except that a power is always that of the C library, `hypot` too, and that a
     value which does not exist is an exception. Raises `ArithmeticError` and `ValueError`.
     """
+    return evaluator(node, terms)(names)
 
-    def value(part: Node) -> float:
-        return evaluate(part, names, terms)
+
+def evaluator(node: Node, terms: Terms) -> Callable[[Mapping[str, float]], float]:
+    """`evaluate` as a function of the names, for one that is called often: the expression is read once."""
+
+    def of(part: Node) -> Callable[[Mapping[str, float]], float]:
+        return evaluator(part, terms)
 
     match node:
         case Num(value=number):
-            return number
+            return lambda names: number
         case Bool(value=flag):
-            return float(flag)
-        case Name(id=name) if name in names:
-            return float(names[name])
+            return lambda names: float(flag)
+        case Name(id=name):
+            return lambda names: float(names[name]) if name in names else _no_constant()
         case Unary(op="-", operand=operand):
-            return -value(operand)
+            inner = of(operand)
+            return lambda names: -inner(names)
         case Unary(operand=operand):
-            return float(not value(operand))
+            inner = of(operand)
+            return lambda names: float(not inner(names))
         case Binary(op=op, left=left, right=right):
-            return _arithmetic(op, value(left), value(right))
+            act, a, b = _OPERATORS.get(op, _power), of(left), of(right)
+            return lambda names: act(a(names), b(names))
         case Compare(ops=ops, operands=operands):
-            values = [value(part) for part in operands]
-            return float(all(_compare(op, a, b) for op, a, b in zip(ops, values, values[1:], strict=False)))
+            parts = [of(part) for part in operands]
+
+            def compared(names: Mapping[str, float]) -> float:
+                values = [part(names) for part in parts]
+                return float(all(_compare(op, a, b) for op, a, b in zip(ops, values, values[1:], strict=False)))
+
+            return compared
         case Logic(op=op, operands=operands):
-            return float((all if op == "and" else any)(bool(value(part)) for part in operands))
+            parts, some = [of(part) for part in operands], all if op == "and" else any
+            return lambda names: float(some(bool(part(names)) for part in parts))
         case Choice(cond=cond, then=then, other=other):
-            return value(then) if value(cond) else value(other)
+            question, yes, no = of(cond), of(then), of(other)
+            return lambda names: yes(names) if question(names) else no(names)
         case Call(fn=fn, args=args) if fn in _PURE:
-            return float(_PURE[fn](*(value(part) for part in args)))
-        case Reduce(kind=kind, body=body, var=var, start=start, stop=stop, step=step, cond=cond):
-            total = 0.0 if kind == "sum" else 1.0
-            indices = range(int(value(start)), int(value(stop)), int(value(step)))
-            terms.spend(len(indices), body, cond)
-            for i in indices:
-                inner = {**names, var: float(i)}
-                if cond is None or evaluate(cond, inner, terms):
-                    part = evaluate(body, inner, terms)
-                    total = total + part if kind == "sum" else total * part
-            return total
+            function, parts = _PURE[fn], [of(part) for part in args]
+            return lambda names: float(function(*[part(names) for part in parts]))
+        case Reduce():
+            return _reduced(node, terms)
+    return lambda names: _no_constant()
+
+
+def _no_constant() -> float:
     raise ArithmeticError("not a constant expression")
 
 
-def _arithmetic(op: str, a: float, b: float) -> float:
-    match op:
-        case "+":
-            return a + b
-        case "-":
-            return a - b
-        case "*":
-            return a * b
-        case "/":
-            return a / b
-        case "//":
-            quotient = (a - _modulo(a, b)) / b
-            return math.copysign(round(quotient), quotient) if math.isfinite(quotient) else quotient
-        case "%":
-            return _modulo(a, b)
+def _reduced(node: Reduce, terms: Terms) -> Callable[[Mapping[str, float]], float]:
+    start, stop, step, body = (evaluator(part, terms) for part in (node.start, node.stop, node.step, node.body))
+    cond = None if node.cond is None else evaluator(node.cond, terms)
+
+    def reduced(names: Mapping[str, float]) -> float:
+        total = 0.0 if node.kind == "sum" else 1.0
+        indices = range(int(start(names)), int(stop(names)), int(step(names)))
+        terms.spend(len(indices), node.body, node.cond)
+        for i in indices:
+            inner = {**names, node.var: float(i)}
+            if cond is None or cond(inner):
+                part = body(inner)
+                total = total + part if node.kind == "sum" else total * part
+        return total
+
+    return reduced
+
+
+def _floored(a: float, b: float) -> float:
+    quotient = (a - _modulo(a, b)) / b
+    return math.copysign(round(quotient), quotient) if math.isfinite(quotient) else quotient
+
+
+def _power(a: float, b: float) -> float:
     result = a**b
     if isinstance(result, complex):
         raise ArithmeticError(f"{a} ** {b} is not real")
@@ -449,6 +471,12 @@ def _modulo(a: float, b: float) -> float:
         raise ZeroDivisionError("division by 0")
     rest = math.nan if math.isinf(a) else math.fmod(a, b)
     return rest + b if rest != 0 and (rest < 0) != (b < 0) else rest
+
+
+_OPERATORS: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": _floored, "%": _modulo,
+}  # fmt: skip
+"""All others are powers."""
 
 
 def _compare(op: str, a: float, b: float) -> bool:
