@@ -35,9 +35,10 @@ def _processor() -> tuple[str, ...]:
     with suppress(OSError), open("/proc/cpuinfo", "rb", buffering=0) as file:
         first = file.read(8192).decode("utf-8", "replace").split("\n\n", 1)[0]
         lines = [tuple(part.strip() for part in line.split(":", 1)) for line in first.splitlines()]
-        if known := [f"{name}: {value[0]}" for name, *value in lines if name in _IDENTITY and value]:
-            return (os.uname().machine, *known)
-    from dynlib.compile.native.machine import processor  # LLVM takes long to load: only where the system says nothing
+        known = {name: value[0] for name, *value in lines if name in _IDENTITY and value}
+        if known.get("flags") or known.get("Features"):
+            return (os.uname().machine, *(f"{name}: {value}" for name, value in known.items()))
+    from dynlib.compile.native.machine import processor  # LLVM takes long to load: only where the system does not say
 
     return processor()
 
