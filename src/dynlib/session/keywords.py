@@ -17,7 +17,7 @@ ARGUMENTS = {
     ),
     "ensemble()": (
         "params", "ic", "T", "N", "t0", "dt", "stepper", "transient", "statistics", "histograms", "record_interval",
-        "record_vars", "max_steps", "seed", "threads", "jit", "math", "progress",
+        "record_dt", "record_vars", "max_steps", "seed", "threads", "jit", "math", "progress",
     ),
     "lyapunov_exponents()": (
         "T", "N", "exponents", "transient", "ic", "params", "stepper", "dt", "samples", "jit", "progress",
