@@ -11,8 +11,8 @@ import numpy as np
 from msgspec.structs import asdict
 
 from dynlib.errors import ExportError
-from dynlib.results.header import MARK, Header, arrays_for, header_text, taken
-from dynlib.results.recorded import Recorded, elements_of, free_name, quantities_of
+from dynlib.results.header import MARK, Header, arrays_in, header_text, taken
+from dynlib.results.recorded import Recorded, names_of
 from dynlib.results.results import Array
 from dynlib.version import VERSION
 
@@ -24,7 +24,7 @@ def export_netcdf(recorded: Recorded, path: Path) -> None:
     without h5netcdf and h5py.
     """
     r, h5netcdf = recorded, _packages()[0]
-    quantities = quantities_of(r.columns)
+    names = names_of(r.columns)
     with h5netcdf.File(path, "w") as file:
         file.attrs["source"] = f"dynlib {VERSION}"
         file.attrs["model"] = r.model_name
@@ -32,25 +32,20 @@ def export_netcdf(recorded: Recorded, path: Path) -> None:
         file.attrs["segments"] = json.dumps([asdict(s) for s in r.segments])
         file.dimensions["t"] = r.rows
         _fill(file, "t", ("t",), np.dtype("<f8"), (t for t, _, _ in r.clock()), long_name="time")
-        taken = list(quantities)
-        step, stop = free_name("step", taken), free_name("at_stop", taken)
-        taken += ["t", step, stop]
-        _fill(file, step, ("t",), np.dtype("<i8"), (n for _, n, _ in r.clock()), long_name="completed steps")
+        _fill(file, names.step, ("t",), np.dtype("<i8"), (n for _, n, _ in r.clock()), long_name="completed steps")
         flags = (flag.astype("i1") for _, _, flag in r.clock())
-        _fill(file, stop, ("t",), np.dtype("i1"), flags, long_name="only because a run stopped here")
-        file[stop].attrs["dtype"] = "bool"  # netCDF has no truth values; this is how xarray marks them
-        for name, which in quantities.items():
-            elements = elements_of(r.columns, which)
-            if elements is None:
-                _fill(file, name, ("t",), r.dtype, (block[:, 0] for block in r.values(which)))
+        _fill(file, names.at_stop, ("t",), np.dtype("i1"), flags, long_name="only because a run stopped here")
+        file[names.at_stop].attrs["dtype"] = "bool"  # netCDF has no truth values; this is how xarray marks them
+        for each in names.variables:
+            if each.elements is None:
+                _fill(file, each.name, ("t",), r.dtype, (block[:, 0] for block in r.values(each.which)))
                 continue
-            across = free_name(f"{name}_index", taken)
-            taken.append(across)
-            file.dimensions[across] = len(elements)
-            _fill(file, across, (across,), np.dtype("<i8"), [np.array(elements)], long_name=f"element of {name}")
-            _fill(file, name, ("t", across), r.dtype, r.values(which))
+            file.dimensions[each.axis] = len(each.elements)
+            meaning = f"element of {each.name}"
+            _fill(file, each.axis, (each.axis,), np.dtype("<i8"), [np.array(each.elements)], long_name=meaning)
+            _fill(file, each.name, ("t", each.axis), r.dtype, r.values(each.which))
         if any(labels for _, labels in r.events):
-            _log(file.create_group(free_name("events", taken)), r)
+            _log(file.create_group(names.events), r)
 
 
 def read_netcdf(path: Path, opened: Callable[[bytes], Header]) -> tuple[Header, dict[str, Array]]:
@@ -61,26 +56,11 @@ def read_netcdf(path: Path, opened: Callable[[bytes], Header]) -> tuple[Header, 
         if not isinstance(text, str):
             raise ValueError("it was not written by this library")
         header = opened(text.encode())
-        arrays, columns, n = arrays_for(header), header.columns, header.rows
-        quantities = quantities_of(columns)
-        taken_names = list(quantities)
-        step, stop = free_name("step", taken_names), free_name("at_stop", taken_names)
-        taken_names += ["t", step, stop]
-        arrays["t"] = _read(h5py, file, "t", "<f8", (n,))
-        arrays["step"] = _read(h5py, file, step, "<i8", (n,))
-        arrays["at_stop"] = _read(h5py, file, stop, "i1", (n,)).astype(bool)
-        for name, which in quantities.items():
-            elements = elements_of(columns, which)
-            if elements is not None:
-                taken_names.append(free_name(f"{name}_index", taken_names))
-            shape = (n,) if elements is None else (n, len(which))
-            arrays["data"][:, which] = _read(h5py, file, name, header.dtype, shape).reshape(n, len(which))
-        if header.depth:
-            group = free_name("events", taken_names)
-            for name in ("t", "step", "event", "values"):
-                room = arrays[f"log_{name}"]
-                arrays[f"log_{name}"] = _read(h5py, file, f"{group}/{name}", room.dtype, room.shape)
-    return header, arrays
+
+        def read(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+            return _read(h5py, file, name, "i1" if dtype.kind == "b" else dtype, shape).astype(dtype, copy=False)
+
+        return header, arrays_in(header, read)
 
 
 def _read(h5py: Any, file: Any, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:

@@ -16,8 +16,8 @@ import numpy as np
 from msgspec.structs import asdict
 
 from dynlib.errors import ExportError
-from dynlib.results.header import MARK, MOST_TEXT, Header, arrays_for, header_text, taken
-from dynlib.results.recorded import Recorded, elements_of, free_name, quantities_of
+from dynlib.results.header import MARK, MOST_TEXT, Header, arrays_in, header_text, taken
+from dynlib.results.recorded import Recorded, names_of
 from dynlib.results.results import Array
 from dynlib.version import VERSION
 
@@ -32,30 +32,26 @@ def export_zarr(recorded: Recorded, path: Path) -> None:
     An array state has a second dimension, with the numbers of its elements as coordinate. Numbers stand uncompressed.
     Raises `ExportError` without zarr.
     """
-    r, quantities = recorded, quantities_of(recorded.columns)
+    r, names = recorded, names_of(recorded.columns)
     about = {
         "source": f"dynlib {VERSION}", "model": r.model_name, MARK: header_text(r),
         "segments": json.dumps([asdict(s) for s in r.segments]),
     }  # fmt: skip
     group = _zarr().create_group(store=str(path), zarr_format=3, attributes=about)
-    used = list(quantities)
-    step, stop = free_name("step", used), free_name("at_stop", used)
-    used += ["t", step, stop]
     _fill(group, "t", ("t",), "<f8", (r.rows,), (t for t, _, _ in r.clock()), "time")
-    _fill(group, step, ("t",), "<i8", (r.rows,), (n for _, n, _ in r.clock()), "completed steps")
-    _fill(group, stop, ("t",), "|b1", (r.rows,), (f for _, _, f in r.clock()), "only because a run stopped here")
-    for name, which in quantities.items():
-        elements = elements_of(r.columns, which)
-        if elements is None:
-            _fill(group, name, ("t",), r.dtype.str, (r.rows,), (block[:, 0] for block in r.values(which)), "")
+    _fill(group, names.step, ("t",), "<i8", (r.rows,), (n for _, n, _ in r.clock()), "completed steps")
+    flags = (flag for _, _, flag in r.clock())
+    _fill(group, names.at_stop, ("t",), "|b1", (r.rows,), flags, "only because a run stopped here")
+    for each in names.variables:
+        if each.elements is None:
+            _fill(group, each.name, ("t",), r.dtype.str, (r.rows,), (block[:, 0] for block in r.values(each.which)), "")
             continue
-        across = free_name(f"{name}_index", used)
-        used.append(across)
-        _fill(group, across, (across,), "<i8", (len(elements),), [np.array(elements)], f"element of {name}")
-        _fill(group, name, ("t", across), r.dtype.str, (r.rows, len(which)), r.values(which), "")
+        shape, meaning = (r.rows, len(each.which)), f"element of {each.name}"
+        _fill(group, each.axis, (each.axis,), "<i8", shape[1:], [np.array(each.elements)], meaning)
+        _fill(group, each.name, ("t", each.axis), r.dtype.str, shape, r.values(each.which), "")
     if any(labels for _, labels in r.events):
-        names = {"values": json.dumps({name: list(labels) for name, labels in r.events})}
-        log = group.create_group(free_name("events", used), attributes=names)
+        values = {"values": json.dumps({name: list(labels) for name, labels in r.events})}
+        log = group.create_group(names.events, attributes=values)
         for part, (name, kind) in enumerate(_LOG):
             _fill(log, name, ("entry",), kind, (r.entries,), (block[part] for block in r.log()), "")
         depth = max(len(labels) for _, labels in r.events)
@@ -69,25 +65,7 @@ def read_zarr(path: Path, opened: Callable[[bytes], Header]) -> tuple[Header, di
     if not isinstance(text, str):
         raise ValueError("it was not written by this library")
     header = opened(text.encode())
-    arrays, columns, n = arrays_for(header), header.columns, header.rows
-    quantities = quantities_of(columns)
-    used = list(quantities)
-    step, stop = free_name("step", used), free_name("at_stop", used)
-    used += ["t", step, stop]
-    for name, member in (("t", "t"), ("step", step), ("at_stop", stop)):
-        arrays[name] = _read(zarr, path / member, arrays[name].dtype, (n,))
-    for name, which in quantities.items():
-        elements = elements_of(columns, which)
-        if elements is not None:
-            used.append(free_name(f"{name}_index", used))
-        shape = (n,) if elements is None else (n, len(which))
-        arrays["data"][:, which] = _read(zarr, path / name, np.dtype(header.dtype), shape).reshape(n, len(which))
-    if header.depth:
-        log = path / free_name("events", used)
-        for name in ("t", "step", "event", "values"):
-            room = arrays[f"log_{name}"]
-            arrays[f"log_{name}"] = _read(zarr, log / name, room.dtype, room.shape)
-    return header, arrays
+    return header, arrays_in(header, lambda name, dtype, shape: _read(zarr, path / name, dtype, shape))
 
 
 def is_of_results(folder: Path) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from google_crc32c import extend
 from msgspec import Struct
 
-from dynlib.results.recorded import InMemory, Recorded
+from dynlib.results.recorded import InMemory, Recorded, names_of
 from dynlib.results.results import Array, EventLog, Results, Segment
 from dynlib.status import Status
 from dynlib.version import VERSION
@@ -127,6 +127,20 @@ def arrays_for(header: Header) -> dict[str, Array]:
         "log_t": np.zeros(m), "log_step": np.zeros(m, np.int64), "log_event": np.zeros(m, np.int32),
         "log_values": np.full((m, header.depth), np.nan, header.dtype),
     }  # fmt: skip
+
+
+def arrays_in(header: Header, read: Callable[[str, np.dtype[Any], tuple[int, ...]], Array]) -> dict[str, Array]:
+    """The arrays of a file in which things have the names of `names_of`; `read` gives one by name, type and shape."""
+    arrays, n, names = arrays_for(header), header.rows, names_of(header.columns)
+    for name, member in (("t", "t"), ("step", names.step), ("at_stop", names.at_stop)):
+        arrays[name] = read(member, arrays[name].dtype, (n,))
+    for each in names.variables:
+        shape = (n,) if each.elements is None else (n, len(each.which))
+        arrays["data"][:, each.which] = read(each.name, arrays["data"].dtype, shape).reshape(n, len(each.which))
+    for name in ("t", "step", "event", "values") if header.depth else ():
+        room = arrays[f"log_{name}"]
+        arrays[f"log_{name}"] = read(f"{names.events}/{name}", room.dtype, room.shape)
+    return arrays
 
 
 def taken(array: Array, dtype: object, shape: tuple[int, ...]) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from dynlib.results.results import Array, Results, Segment
 
@@ -116,6 +117,39 @@ def free_name(name: str, taken: Sequence[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+class Variable(Struct, frozen=True):
+    """A recorded quantity in a file: its name, its columns, and of an array the elements and the name of their axis."""
+
+    name: str
+    which: list[int]
+    elements: list[int] | None
+    axis: str
+
+
+class Names(Struct, frozen=True):
+    """What stands in a file beside `t`: every name differs from all others."""
+
+    step: str
+    at_stop: str
+    variables: tuple[Variable, ...]
+    events: str
+
+
+def names_of(columns: Sequence[str]) -> Names:
+    """The names in a file that has a variable for each quantity, axes by name, and a group for the event log."""
+    quantities = quantities_of(columns)
+    used = list(quantities)
+    step, at_stop = free_name("step", used), free_name("at_stop", used)
+    used += ["t", step, at_stop]
+    variables = []
+    for name, which in quantities.items():
+        elements = elements_of(columns, which)
+        axis = "" if elements is None else free_name(f"{name}_index", used)
+        used += [axis] if axis else []
+        variables.append(Variable(name, which, elements, axis))
+    return Names(step, at_stop, tuple(variables), free_name("events", used))
 
 
 def log_beside(path: Path) -> Path:
