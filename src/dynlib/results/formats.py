@@ -126,10 +126,14 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 
 def _exchanged(new: Path, old: Path) -> None:
-    """A folder in the place of another one that was written here; what else it may hold is left alone."""
+    """A folder in the place of another one that was written here; a folder of anything else is left alone."""
     if not is_of_results(old):
         raise ExportError(f"cannot write {old}: it is a folder of something else; remove it, or take another name")
     aside = new.with_suffix(".old")
     os.replace(old, aside)
-    os.replace(new, old)
+    try:
+        os.replace(new, old)
+    except BaseException:
+        os.replace(aside, old)
+        raise
     shutil.rmtree(aside)
