@@ -40,7 +40,7 @@ from dynlib.runtime.state import Array, SessionState
 from dynlib.runtime.trace import Trace, within_budget
 from dynlib.session.accumulator import Accumulator, columns_named, view_of
 from dynlib.session.every import DEFAULT_CHECKPOINT
-from dynlib.session.full_model import FullModel, build, build_for
+from dynlib.session.full_model import FullModel, build
 from dynlib.session.keywords import ARGUMENTS
 from dynlib.session.lineage import (
     Ancestor,
@@ -1269,8 +1269,4 @@ def setup(
     >>> sim.results()["x"].shape
     (1001,)
     """
-    return Sim(
-        build_for(
-            "setup()", model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options
-        )
-    )
+    return Sim(build(model, stepper=stepper, dt=dt, jit=jit, math=math, mods=mods, observers=observers, **options))
