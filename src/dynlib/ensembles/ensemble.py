@@ -404,9 +404,10 @@ def _one_by_one(
     times, steps = np.full(request.members, float(request.t0)), np.zeros(request.members, np.int64)
     status = np.zeros(request.members, np.int64)
     limit_status = Status.DONE if request.horizon == mathematics.inf else Status.MAX_STEPS
-    task = Task(request.horizon, request.n_limit, limit_status)
     every = 0 if interval is None else whole("record_interval", interval)
     columns = columns_named(full, wanted) if every or dt is not None else ()
+    recording = bool(columns)
+    task = Task(request.horizon, request.n_limit, limit_status, recording=recording, start_sample=recording)
     grid = full.dt * every if dt is None else dt
     rows = 0
     if columns:
@@ -428,17 +429,14 @@ def _one_by_one(
             if model.random:
                 state = state.edited({"seed": request.seed or 0, "stream": k})
             member = Member(crew, samples[:, :, k])
+            after = state
             if columns and request.counted > request.t0:
-                state, _ = full.advance(state, Task(request.counted, FAR, limit_status), watch=passing, keeper=member)
-            if columns and (state.status.ok or state.status is Status.RUNNING):
-                state = state.recorded(every, 0.0 if dt is None else dt)
-                own = Task(request.horizon, request.n_limit, limit_status, recording=True, start_sample=True)
-                after, rest = full.advance(state, own, columns, watch=passing, keeper=member)
+                after, _ = full.advance(after, Task(request.counted, FAR, limit_status), watch=passing, keeper=member)
+            if after.status is Status.RUNNING or after.status.ok:
+                if columns:
+                    after = after.recorded(every, 0.0 if dt is None else dt)
+                after, rest = full.advance(after, task, columns, watch=passing, keeper=member)
                 member.keep(rest, None)
-            elif not columns:
-                after, _ = full.advance(state, task, watch=passing, keeper=member)
-            else:
-                after = state
             out[:, k], times[k], steps[k], status[k] = after["y"], after.t, after.step, after.status
 
     size = max(1, request.members // (16 * crew.workers))
